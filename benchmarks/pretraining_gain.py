@@ -1,0 +1,238 @@
+"""What self-supervision is worth: finetuning from SAR-W-MixMAE against scratch, at equal finetuning steps.
+
+    python benchmarks/pretraining_gain.py --out bench-out/gain            # the simulated landscape
+    python benchmarks/pretraining_gain.py --out bench-out/gain --real     # HH of the three real scenes
+
+Landscape: pretraining on three months of one simulated region without looking at labels; finetuning on one
+month's training blocks, all of them and one patch in ten; scored on the test blocks. Real: pretraining on
+the 24 Sentinel-1 VH tiles of s1s2_pairs and the pixels of the three scenes outside their test split;
+finetuning and scoring each scene isolated, by its split.tif. The Sentinel-1 tiles are 8-bit amplitude
+stretched by an unknown constant; they are brought to the scenes' mean dB, which the normalisation of the
+pretrained encoder takes out again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+
+from real_lband import CASES, write_legend
+from sarcover.config import (
+    EvaluateSettings,
+    FinetuneSettings,
+    PrepareSettings,
+    PretrainSettings,
+    SimulateSettings,
+)
+from sarcover.patches import prepare
+from sarcover.simulate import simulate
+from sarcover.training import evaluate, finetune, pretrain
+
+PATCH = 128
+
+
+def landscape_stores(out: Path, size: int) -> tuple[Path, dict[str, Path]]:
+    """The stores of the simulated region: one for pretraining, one for finetuning."""
+    data = simulate(
+        SimulateSettings(
+            out=str(out / "data"), size=size, months=("2022-09", "2022-10", "2022-11"), overwrite=True
+        )
+    )
+    common = PrepareSettings(out="", labels=(str(data / "labels"),), patch=PATCH, block=256, overwrite=True)
+    scenes = sorted(str(p) for p in (data / "scenes").glob("*.tif"))
+    prepare(replace(common, out=str(out / "pretrain"), scenes=tuple(scenes)))
+    prepare(replace(common, out=str(out / "finetune"), scenes=tuple(s for s in scenes if "202209" in s)))
+    return out / "pretrain", {"landscape": out / "finetune"}
+
+
+def real_stores(out: Path, data: Path) -> tuple[Path, dict[str, Path]]:
+    """The stores of the real scenes: one for pretraining, one a scene for finetuning."""
+    folder = out / "unlabelled"
+    folder.mkdir(parents=True, exist_ok=True)
+    means = [_unlabelled_hh(data / name, folder / f"{name}_HH.tif") for name in CASES]
+    for path in sorted((data / "s1s2_pairs" / "sar").glob("*.png")):
+        _amplitude_to_mean_db(path, folder / f"pair{path.stem}_HH.tif", float(np.mean(means)))
+    prepare(
+        PrepareSettings(
+            out=str(out / "pretrain"),
+            scenes=tuple(str(p) for p in sorted(folder.glob("*.tif"))),
+            unit="db",
+            patch=PATCH,
+            split="none",
+            overwrite=True,
+        )
+    )
+    stores = {}
+    for name, case in CASES.items():
+        legend = write_legend(out / f"{name}.yaml", name.replace("_", "-"), case.classes)
+        stores[name] = out / f"finetune_{name}"
+        prepare(
+            PrepareSettings(
+                out=str(stores[name]),
+                scenes=(str(data / name / "hh_hv_vv.tif"),),
+                bands=("HH",),
+                patch=PATCH,
+                labels=(str(data / name / "label.tif"),),
+                legend=str(legend),
+                unit="linear_power",
+                stride=PATCH // 4,
+                split="raster",
+                split_raster=str(data / name / "split.tif"),
+                overwrite=True,
+            )
+        )
+    return out / "pretrain", stores
+
+
+def _unlabelled_hh(scene: Path, out: Path) -> float:
+    with rasterio.open(scene / "hh_hv_vv.tif") as source, rasterio.open(scene / "split.tif") as split:
+        linear = source.read(1).astype(np.float32)
+        usable = (split.read(1) != 3) & np.isfinite(linear) & (linear > 0)
+        profile = {**source.profile, "count": 1, "dtype": "float32", "nodata": float("nan")}
+    db = np.full(linear.shape, np.nan, np.float32)
+    db[usable] = 10 * np.log10(linear[usable])
+    with rasterio.open(out, "w", **profile) as target:
+        target.write(db, 1)
+    return float(np.nanmean(db))
+
+
+def _amplitude_to_mean_db(png: Path, out: Path, mean: float) -> None:
+    with rasterio.open(png) as source:
+        grey = source.read(1).astype(np.float32)
+    db = np.full(grey.shape, np.nan, np.float32)
+    db[grey > 0] = 20 * np.log10(grey[grey > 0])
+    db += mean - np.nanmean(db)
+    with rasterio.open(
+        out,
+        "w",
+        driver="GTiff",
+        height=db.shape[0],
+        width=db.shape[1],
+        count=1,
+        dtype="float32",
+        nodata=float("nan"),
+    ) as target:
+        target.write(db, 1)
+
+
+def compare(out: Path, encoder: Path | None, store: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Every seed and share of the labels, from scratch and from the encoder."""
+    rows = []
+    for fraction in args.fractions:
+        for seed in args.seeds:
+            for init in (None, str(encoder)):
+                run = out / f"{store.name}-{fraction}-{seed}-{'scratch' if init is None else 'pretrained'}"
+                started = time.perf_counter()
+                finetune(
+                    FinetuneSettings(
+                        data=str(store),
+                        out=str(run),
+                        model="swin-upernet",
+                        size=args.size,
+                        init=init,
+                        steps=args.steps,
+                        batch=args.batch,
+                        learning_rate=args.rate,
+                        train_fraction=fraction,
+                        seed=seed,
+                        device="cpu",
+                        validations=args.validations,
+                        layer_decay=args.layer_decay,
+                        overwrite=True,
+                    )
+                )
+                metrics = evaluate(
+                    EvaluateSettings(
+                        model=str(run),
+                        data=str(store),
+                        out=str(run / "test.json"),
+                        device="cpu",
+                        overwrite=True,
+                    )
+                )
+                row = {
+                    "fraction": fraction,
+                    "seed": seed,
+                    "init": "scratch" if init is None else "pretrained",
+                    "miou": metrics["miou"],
+                    "oa": metrics["oa"],
+                    "seconds": time.perf_counter() - started,
+                }
+                print(json.dumps({"store": store.name, **row}), flush=True)
+                rows.append(row)
+    return rows
+
+
+def table(name: str, rows: list[dict[str, Any]]) -> str:
+    """Mean and range over the seeds, as Markdown."""
+    lines = [f"| {name}: labels | scratch mIoU | pretrained mIoU | gain |", "|---|---|---|---|"]
+    for fraction in sorted({r["fraction"] for r in rows}, reverse=True):
+        score = {
+            i: np.array([r["miou"] for r in rows if r["fraction"] == fraction and r["init"] == i])
+            for i in ("scratch", "pretrained")
+        }
+        cells = [f"{v.mean():.3f} ({v.min():.3f} to {v.max():.3f})" for v in score.values()]
+        gain = score["pretrained"].mean() - score["scratch"].mean()
+        lines.append(f"| {fraction:.0%} | {cells[0]} | {cells[1]} | {gain:+.3f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("bench-out/gain"))
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("SARCOVER_DATA", "../shared/data")))
+    parser.add_argument("--real", action="store_true", help="the real scenes instead of the landscape")
+    parser.add_argument("--landscape-size", type=int, default=2048)
+    parser.add_argument("--size", default="small")
+    parser.add_argument("--pretrain-steps", type=int, default=1500)
+    parser.add_argument("--pretrain-batch", type=int, default=32)
+    parser.add_argument("--pretrain-rate", type=float, default=1.5e-3, help="for a batch of 256")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=6e-4)
+    parser.add_argument("--layer-decay", type=float, default=1.0)
+    parser.add_argument("--validations", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--fractions", type=float, nargs="+", default=[1.0, 0.1])
+    parser.add_argument("--mask-per", default="batch")
+    args = parser.parse_args()
+    out = args.out / ("real" if args.real else "landscape")
+    out.mkdir(parents=True, exist_ok=True)
+    unlabelled, stores = (
+        real_stores(out, args.data) if args.real else landscape_stores(out, args.landscape_size)
+    )
+    splits = ("train",) if args.real else ("train", "val")
+    pretrain(
+        PretrainSettings(
+            data=str(unlabelled),
+            out=str(out / "encoder"),
+            size=args.size,
+            splits=splits,
+            steps=args.pretrain_steps,
+            batch=args.pretrain_batch,
+            base_rate=args.pretrain_rate,
+            mask_per=args.mask_per,
+            device="cpu",
+            pictures=2,
+            overwrite=True,
+        )
+    )
+    results = {name: compare(out, out / "encoder", store, args) for name, store in stores.items()}
+    (out / "gain.json").write_text(
+        json.dumps({"arguments": {k: str(v) for k, v in vars(args).items()}, "rows": results}, indent=2)
+    )
+    print("\n\n".join(table(name, rows) for name, rows in results.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""What a map says of itself: colours, class names, provenance, and GDAL's side file of category names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import rasterio
+from rasterio.enums import Resampling
+
+from sarcover import __version__
+from sarcover.files import atomic_file
+from sarcover.legend import IGNORE, Legend
+from sarcover.mapping.raster import Look
+
+_LEGEND_TAG = "SARCOVER_LEGEND_JSON"
+
+
+def map_look(legend: Legend, provenance: Mapping[str, str]) -> Look:
+    """Colour table, class names and the legend itself, for a map of a legend's codes."""
+    colours = {cls.code: (*_rgb(cls.colour), 255) for cls in legend.classes}
+    return Look(
+        tags={
+            **_common_tags(provenance),
+            "SARCOVER_LEGEND": legend.name,
+            _LEGEND_TAG: json.dumps(legend.to_dict(), ensure_ascii=False),
+        },
+        description="land cover",
+        band_tags={f"CLASS_{cls.code}": cls.name for cls in legend.classes},
+        colours={**colours, IGNORE: (0, 0, 0, 0)},
+    )
+
+
+def confidence_look(provenance: Mapping[str, str]) -> Look:
+    """For the probability of the mapped class, percent."""
+    return Look(
+        _common_tags(provenance), "probability of the mapped class, percent", resampling=Resampling.average
+    )
+
+
+def read_legend(path: str | Path) -> Legend | None:
+    """The legend that a map carries; None for a raster that carries none."""
+    with rasterio.open(path) as raster:
+        text = raster.tags().get(_LEGEND_TAG)
+    return None if text is None else Legend.from_dict(json.loads(text), where=str(path))
+
+
+def write_category_names(path: Path, legend: Legend) -> None:
+    """GDAL's side file path.aux.xml, where GIS programs look for class names: one name a code from 0 on."""
+    names = {cls.code: cls.name for cls in legend.classes}
+    rows = "".join(f"<Category>{escape(names.get(code, ''))}</Category>" for code in range(max(names) + 1))
+    with atomic_file(path.with_name(path.name + ".aux.xml")) as temporary:
+        temporary.write_text(
+            f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{rows}</CategoryNames></PAMRasterBand>'
+            "</PAMDataset>\n",
+            encoding="utf-8",
+        )
+
+
+def _common_tags(provenance: Mapping[str, str]) -> dict[str, str]:
+    return {"TIFFTAG_SOFTWARE": f"sarcover {__version__}", "SARCOVER_VERSION": __version__, **provenance}
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    """ "#rrggbb" as three numbers."""
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    return red, green, blue

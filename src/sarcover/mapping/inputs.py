@@ -1,0 +1,179 @@
+"""Does this scene fit this model? Bands, unit, radiometry and the optical companion; then reading for it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from sarcover.bundle import Bundle
+from sarcover.config import Unit
+from sarcover.errors import SarcoverError
+from sarcover.mapping.companion import Companion
+from sarcover.scene import Scene, open_optical, open_scene
+
+logger = logging.getLogger(__name__)
+
+Paths = str | Path | Sequence[str | Path]
+_UNNAMED = re.compile(r"band\d+")
+
+
+@dataclass(frozen=True)
+class MapInput:
+    """A scene, and its optical companion if the model takes one, with the bands in the model's order.
+
+    `offset_db` is added to the scene: it brings it to the model's radiometry.
+    """
+
+    scene: Scene
+    optical: Companion | None
+    offset_db: float = 0.0
+
+    def read(self, row: int, column: int, height: int, width: int) -> dict[str, NDArray[Any]]:
+        """Part of the scene as the model takes it.
+
+        Returns:
+            sar (C, h, w) float32 dB and valid (h, w) bool; with a companion also optical (C_o, h, w) float32
+            0..1 and optical_valid (h, w) bool.
+        """
+        window = Window(column, row, width, height)
+        part: dict[str, NDArray[Any]] = {}
+        part["sar"], part["valid"] = self.scene.read(window)
+        if self.offset_db:
+            part["sar"] += np.float32(self.offset_db)
+        if self.optical is not None:
+            part["optical"], part["optical_valid"] = self.optical.read(window)
+        return part
+
+
+def map_input(
+    bundle: Bundle,
+    scenes: Paths | Scene,
+    optical: Paths | None,
+    *,
+    unit: Unit | None = None,
+    bands: Sequence[str] | None = None,
+) -> MapInput:
+    """Opens what is to be mapped and checks that the model can map it.
+
+    Args:
+        bundle: the model's description.
+        scenes: the scene, or what `open_scene` opens.
+        optical: the companion, one file or several side by side; None for models that take none.
+        unit, bands: see `open_scene`.
+
+    Raises:
+        SarcoverError: a band that the model needs is missing, calibrated and uncalibrated values meet, or
+            the companion is missing, superfluous or elsewhere.
+    """
+    scene = scenes if isinstance(scenes, Scene) else open_scene(_one_or_all(scenes), unit=unit, bands=bands)
+    scene = _with_bands_of(bundle, scene)
+    _check_unit(bundle, scene)
+    return MapInput(scene, _companion(bundle, scene, optical), _radiometric_offset(bundle, scene))
+
+
+def _one_or_all(paths: Paths) -> Any:
+    """One path as it is, several as a list: the files of one scene."""
+    if isinstance(paths, str | Path):
+        return paths
+    if not paths:
+        raise SarcoverError("no scene to map", do="name one with --scenes")
+    return paths[0] if len(paths) == 1 else list(paths)
+
+
+def _with_bands_of(bundle: Bundle, scene: Scene) -> Scene:
+    """The scene with the model's bands: by name, or in order where one of the two has no names."""
+    indices = _matching(
+        scene.name,
+        bundle.bands,
+        scene.bands,
+        "add the missing polarisation, name the bands with --bands, or choose a model for these bands",
+    )
+    return scene.select(tuple(scene.bands[index] for index in indices))
+
+
+def _matching(what: str, wanted: Sequence[str], there: Sequence[str], do: str) -> list[int]:
+    """Indices of the wanted bands: by name, or in order where the names of one side are mere numbers."""
+    if set(wanted) <= set(there):
+        return [there.index(name) for name in wanted]
+    unnamed = all(map(_UNNAMED.fullmatch, there)) or all(map(_UNNAMED.fullmatch, wanted))
+    if unnamed and len(wanted) == len(there):
+        logger.warning("%s: bands %s are taken as %s, in order", what, _list(there), _list(wanted))
+        return list(range(len(there)))
+    raise SarcoverError(
+        f"{what} does not have the bands that the model needs",
+        expected=_list(wanted),
+        got=_list(there),
+        do=do,
+    )
+
+
+def _check_unit(bundle: Bundle, scene: Scene) -> None:
+    if (bundle.unit == "uncalibrated") != (scene.unit == "uncalibrated"):
+        calibrated = "calibrated values (dn, linear_power, amplitude or db)"
+        wants_raw = bundle.unit == "uncalibrated"
+        raise SarcoverError(
+            f"{scene.name} and the model have different units",
+            expected="uncalibrated values" if wants_raw else calibrated,
+            got=scene.unit,
+            do="say what the numbers are with --unit, or choose a model for such scenes",
+        )
+
+
+def _radiometric_offset(bundle: Bundle, scene: Scene) -> float:
+    """dB that bring the scene to the model's radiometry, by the incidence angle at the scene's middle.
+
+    gamma0 = sigma0 / cos(incidence), sigma0 = beta0 sin(incidence).
+    """
+    here, there = scene.radiometry, bundle.radiometry
+    if here == there or scene.unit == "uncalibrated":
+        return 0.0
+    if scene.incidence is None or "unknown" in (here, there):
+        logger.warning(
+            "%s: radiometry is %s, the model was trained on %s; not converted, for the incidence angle or "
+            "the radiometry is not known (sigma0 and gamma0 are 0.9 dB apart at 35 degrees)",
+            *(scene.name, here, there),
+        )
+        return 0.0
+    angle = math.radians(scene.incidence)
+    below_gamma0 = {"gamma0": 1.0, "sigma0": math.cos(angle), "beta0": math.cos(angle) / math.sin(angle)}
+    offset = 10 * math.log10(below_gamma0[there] / below_gamma0[here])
+    logger.info("%s: converted from %s to %s, %+.2f dB", scene.name, here, there, offset)
+    return offset
+
+
+def _companion(bundle: Bundle, scene: Scene, paths: Paths | None) -> Companion | None:
+    files = [paths] if isinstance(paths, str | Path) else list(paths or ())
+    if not bundle.optical_bands:
+        if files:
+            raise SarcoverError("the model takes no optical input", do="leave --optical out")
+        return None
+    if not files:
+        raise SarcoverError(
+            "the model needs an optical companion of the scene",
+            expected=_list(bundle.optical_bands),
+            do="name it with --optical",
+        )
+    opened = [open_optical(path) for path in files]
+    for path, other in zip(files, opened, strict=True):
+        if (other.bands, other.scale) != (opened[0].bands, opened[0].scale):
+            raise SarcoverError(
+                f"{path} is not like {files[0]}",
+                expected=f"{_list(opened[0].bands)}, scale {opened[0].scale:g}",
+                got=f"{_list(other.bands)}, scale {other.scale:g}",
+            )
+    choose = "choose the companion that the model was trained with"
+    indices = _matching(str(files[0]), bundle.optical_bands, opened[0].bands, choose)
+    return Companion(opened[0], files, scene, indices)
+
+
+def _list(names: Sequence[str]) -> str:
+    return " ".join(names)

@@ -1,0 +1,138 @@
+"""Rasters that belong to scenes: which belongs to which, and optical companions on a scene's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from sarcover.errors import SarcoverError
+from sarcover.scene import OnGrid, Optical, Scene, open_optical
+from sarcover.scene.raster import RasterFile
+
+RASTERS = (".tif", ".tiff", ".vrt", ".img", ".png")
+
+
+@dataclass(frozen=True)
+class Companions:
+    """Reference rasters, or optical ones.
+
+    Attributes:
+        paths: in order of name, so the order in which the user named them decides nothing.
+        placed: those with georeference.
+        alone: there is one scene, and all are its.
+    """
+
+    paths: tuple[Path, ...]
+    placed: frozenset[Path]
+    alone: bool
+
+    @staticmethod
+    def find(paths: Sequence[str], setting: str, *, alone: bool) -> Companions:
+        """The raster files among files and folders.
+
+        Raises:
+            SarcoverError: a path that does not exist or is no raster, or a folder without rasters.
+        """
+        found: set[Path] = set()
+        for path in map(Path, paths):
+            if not path.exists():
+                raise SarcoverError(f"{path} does not exist", do=f"correct --{setting}")
+            inside = [path] if path.is_file() else [p for p in path.iterdir() if p.suffix.lower() in RASTERS]
+            if not inside:
+                raise SarcoverError(f"no rasters in {path}", expected=f"files with {' '.join(RASTERS)}")
+            found.update(inside)
+        ordered = tuple(sorted(found, key=lambda path: (path.name, path)))
+        placed = frozenset(path for path in ordered if RasterFile(path).info.crs is not None)
+        return Companions(ordered, placed, alone)
+
+    def of(self, scene: Scene) -> list[Path]:
+        """The rasters that may belong to a scene.
+
+        Where scene and raster are georeferenced, the ground decides. Without georeference a raster belongs
+        to the only scene, else to the scene of its name, else to the scene of its folder.
+        """
+        by_ground = self.placed if scene.crs is not None else frozenset()
+        loose = [path for path in self.paths if path not in by_ground]
+        if not self.alone:
+            stems = {scene.name, *(path.stem for path in scene.paths)}
+            folders = {path.parent.resolve() for path in scene.paths}
+            named = [path for path in loose if path.stem in stems]
+            loose = named or [path for path in loose if path.parent.resolve() in folders]
+        return [path for path in self.paths if path in by_ground or path in loose]
+
+
+def labels_on_grid(scene: Scene, companions: Companions) -> OnGrid | None:
+    """The reference rasters that reach a scene, by nearest neighbour; None if none does."""
+    paths = companions.of(scene)
+    if not paths:
+        return None
+    labels = OnGrid(paths, scene.crs, scene.transform, scene.shape, kind="nearest", fill=255)
+    return labels if labels.overlaps() else None
+
+
+@dataclass(frozen=True)
+class OpticalOnGrid:
+    """The optical companions of a scene, side by side.
+
+    Attributes:
+        kind: bands, scale and type that all companions have.
+        values: the bands on the scene's grid, 0 where there are none.
+        marked: the same with 1 there.
+    """
+
+    kind: Optical
+    values: OnGrid
+    marked: OnGrid
+
+    @staticmethod
+    def covering(scene: Scene, companions: Companions, kind: Optical) -> OpticalOnGrid | None:
+        """The companions that reach a scene; None if none does."""
+        paths = companions.of(scene)
+        if not paths:
+            return None
+        grid = (scene.crs, scene.transform, scene.shape)
+        values = OnGrid(paths, *grid, kind="bilinear", fill=0)
+        marked = OnGrid(paths, *grid, kind="bilinear", fill=1)
+        return OpticalOnGrid(kind, values, marked) if values.overlaps() else None
+
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Numbers (B, h, w) in the companions' type, 0 where invalid; where all bands are valid (h, w)."""
+        values = self.values.read(window, bands=range(1, len(self.kind.bands) + 1))
+        # A pixel that is 0 beside one fill value and 1 beside the other is in no file.
+        missing = (values[0] == 0) & (self.marked.read(window) == 1)
+        valid = ~missing & np.isfinite(values).all(0)
+        nodata = self.kind.file.info.nodatas[0]
+        if nodata is not None:
+            valid &= (values != nodata).all(0)
+        return np.where(valid, values, 0).astype(values.dtype), valid
+
+
+def optical_kind(companions: Companions) -> Optical | None:
+    """What the optical companions have in common; None without companions.
+
+    Raises:
+        SarcoverError: companions that differ in bands, scale, type or nodata.
+    """
+    opened = [open_optical(path) for path in companions.paths]
+    for path, other in zip(companions.paths, opened, strict=True):
+        for what, expected, got in zip(
+            ("bands", "scale", "type", "nodata"), _kind(opened[0]), _kind(other), strict=True
+        ):
+            if got != expected:
+                raise SarcoverError(
+                    f"optical companions of different {what} cannot be in one store",
+                    expected=f"{expected} as {companions.paths[0]}",
+                    got=f"{got} in {path}",
+                )
+    return opened[0] if opened else None
+
+
+def _kind(optical: Optical) -> tuple[str, ...]:
+    nodata = optical.file.info.nodatas[0]
+    return ", ".join(optical.bands), f"{optical.scale:g}", str(optical.dtype), str(nodata)

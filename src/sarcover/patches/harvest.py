@@ -1,0 +1,174 @@
+"""Patches as they come: kept or dropped, counted, measured, written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sarcover import radar
+from sarcover.config import PrepareSettings
+from sarcover.errors import SarcoverError
+from sarcover.legend import IGNORE
+from sarcover.patches.extract import CODE_OF, Layers, cut_split
+from sarcover.patches.inputs import Source
+from sarcover.patches.statistics import Moments
+from sarcover.patches.store import SPLITS
+from sarcover.patches.writer import ShardWriter
+
+
+class Harvest:
+    """Takes windows, writes the patches that are worth keeping, and knows what became of all.
+
+    Args:
+        settings: what is worth keeping, and how splits are isolated.
+        sources: the scenes; the first says what all have in common.
+        folder: of the shards.
+
+    Attributes:
+        class_counts: split -> (K,) labelled pixels of each class in its patches.
+        dropped: (split, reason) -> patches.
+    """
+
+    def __init__(self, settings: PrepareSettings, sources: list[Source], folder: Path) -> None:
+        self.settings = settings
+        self.scene, self.optical = sources[0].scene, sources[0].optical_kind
+        self.classes = sources[0].legend.num_classes if sources[0].legend else 0
+        self.dtype = _stored_dtype(sources)
+        self.writer = ShardWriter(folder, self._layers())
+        self.sar_moments = Moments(len(self.scene.bands))
+        self.optical_moments = Moments(len(self.optical.bands)) if self.optical else None
+        self.class_counts = {split: np.zeros(self.classes, np.int64) for split in SPLITS}
+        self.dropped: Counter[tuple[str, str]] = Counter()
+        self.valid_pixels = self.labelled_pixels = 0
+        self.rows: list[dict[str, Any]] = []
+        self._sources = {source.grid.name: source for source in sources}
+
+    def _layers(self) -> dict[str, tuple[tuple[int, ...], Any]]:
+        plane = (self.settings.patch, self.settings.patch)
+        layers: dict[str, tuple[tuple[int, ...], Any]] = {
+            "sar": ((len(self.scene.bands), *plane), self.dtype),
+            "valid": (plane, np.bool_),
+        }
+        if self.classes:
+            layers["label"] = (plane, np.uint8)
+        if self.optical:
+            layers["optical"] = ((len(self.optical.bands), *plane), self.optical.dtype)
+            layers["optical_valid"] = (plane, np.bool_)
+        return layers
+
+    def take(self, source: Source, row: int, col: int, layers: Layers, splits: tuple[str, ...]) -> None:
+        """A window of a scene, padded, with `codes` of the split: one patch for each split in it."""
+        self.valid_pixels += int(np.count_nonzero(layers["valid"]))
+        if self.classes:
+            self.labelled_pixels += int(np.count_nonzero(layers["valid"] & (layers["label"] != IGNORE)))
+        for split in splits:
+            if np.any(layers["codes"] == CODE_OF[split]):
+                patch = cut_split(layers, split, share_context=self.settings.share_context)
+                self._judge(source.grid.name, row, col, split, patch)
+
+    def _judge(self, scene: str, row: int, col: int, split: str, patch: Layers) -> None:
+        labels = patch.get("label", np.zeros(0, np.uint8))
+        counts = np.bincount(labels.ravel(), minlength=256)[: self.classes]
+        valid_share, labelled_share = patch["valid"].mean(), counts.sum() / self.settings.patch**2
+        reason = self._unfit(split, valid_share, labelled_share)
+        if reason:
+            self.dropped[split, reason] += 1
+            return
+        shard, position = self._keep(split, patch, counts)
+        acquired = self._sources[scene].scene.acquired
+        self.rows.append(
+            {
+                "patch_id": f"{scene}_{row:05d}_{col:05d}_{split}",
+                "shard": shard,
+                "row": position,
+                "scene": scene,
+                "row_off": row,
+                "col_off": col,
+                "date": acquired.date().isoformat() if acquired else None,
+                "split": split,
+                "valid_share": float(valid_share),
+                "labelled_share": float(labelled_share),
+                **{f"n_{number}": int(count) for number, count in enumerate(counts)},
+            }
+        )
+
+    def _unfit(self, split: str, valid_share: float, labelled_share: float) -> str:
+        """Why a patch is not worth keeping; empty if it is."""
+        if self.classes and split != "train":
+            # What is scored is every labelled pixel of the split, whatever the size of the patches.
+            return "" if labelled_share else "no labelled pixel"
+        if not valid_share or valid_share < self.settings.min_valid:
+            return "too few valid pixels"
+        if self.classes and labelled_share < self.settings.min_labelled:
+            return "too few labelled pixels"
+        return ""
+
+    def _keep(self, split: str, patch: Layers, counts: NDArray[np.int64]) -> tuple[int, int]:
+        if split == "train":
+            self._measure(patch)
+        self.class_counts[split] += counts
+        return self.writer.add(patch)
+
+    def _measure(self, patch: Layers) -> None:
+        db = radar.to_db(patch["sar"].astype(np.float32), self.scene.unit, self.scene.calibration_db)
+        self.sar_moments.add(db, patch["valid"])
+        if self.optical and self.optical_moments:
+            reflectance = patch["optical"].astype(np.float64) / self.optical.scale
+            self.optical_moments.add(reflectance, patch["optical_valid"])
+
+    def index(self) -> geopandas.GeoDataFrame:
+        """The index of the patches, with their footprints."""
+        frame = pd.DataFrame(self.rows).astype({"date": "string"})
+        geometry = np.empty(len(frame), np.object_)
+        for name, source in self._sources.items():
+            mine = (frame["scene"] == name).to_numpy()
+            rows, cols = frame.loc[mine, "row_off"].to_numpy(), frame.loc[mine, "col_off"].to_numpy()
+            geometry[mine] = source.grid.footprints(rows, cols, self.settings.patch)
+        return geopandas.GeoDataFrame(frame, geometry=geometry, crs="EPSG:4326")
+
+    def patches(self) -> dict[str, int]:
+        """Split -> number of patches."""
+        counts = Counter(row["split"] for row in self.rows)
+        return {split: counts[split] for split in SPLITS}
+
+    def refuse_empty(self) -> None:
+        """Raises a SarcoverError if there is nothing to train on, with what to do about it."""
+        refuse_nothing(self.valid_pixels, self.labelled_pixels if self.classes else None)
+        if not self.patches()["train"]:
+            dropped = [
+                f"{n} with {why}" for (split, why), n in sorted(self.dropped.items()) if split == "train"
+            ]
+            raise SarcoverError(
+                "the training split is empty",
+                expected="at least one training patch",
+                got=f"none; dropped: {', '.join(dropped)}" if dropped else "no pixel of code train",
+                do="lower --min-valid or --min-labelled, or check the split's settings",
+            )
+
+
+def refuse_nothing(valid: int, labelled: int | None) -> None:
+    """Raises a SarcoverError where no pixel of any scene is valid, or none of those has a label."""
+    if not valid:
+        raise SarcoverError(
+            "no scene has a valid pixel",
+            expected="backscatter where the file is not nodata",
+            do="check the files (sarcover info) and their nodata value",
+        )
+    if labelled == 0:
+        raise SarcoverError(
+            "no valid pixel of any scene has a label",
+            expected="reference rasters that cover the scenes, with codes that the legend does not ignore",
+            do="check --labels and --legend",
+        )
+
+
+def _stored_dtype(sources: list[Source]) -> np.dtype[Any]:
+    """The source's dtype; of several the one that holds all their numbers, and never wider than float32."""
+    dtype = np.result_type(*(source.scene.dtype for source in sources))
+    return np.dtype(np.float32) if dtype == np.float64 else dtype

@@ -1,0 +1,177 @@
+"""What `prepare` reads: scenes that fit together, with their labels and optical companions on their grids."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from sarcover.config import PrepareSettings
+from sarcover.errors import SarcoverError
+from sarcover.legend import IGNORE, Legend
+from sarcover.patches.companions import Companions, OpticalOnGrid, labels_on_grid, optical_kind
+from sarcover.patches.extract import Layers
+from sarcover.patches.grids import Grid
+from sarcover.scene import OnGrid, Optical, Scene, find_scenes, open_scene
+
+_STEP = 1024  # side of the windows in which a whole scene is looked through
+
+
+@dataclass(frozen=True)
+class Source:
+    """A scene with what lies on its grid.
+
+    Attributes:
+        scene: with the store's bands in the store's order.
+        grid: its pixel grid; the name is unique among the sources.
+        legend: of the labels; None in an unlabelled store.
+        labels: None where no reference raster reaches the scene.
+        optical_kind: what the store's optical companions have in common; None without companions.
+        optical: None where no companion reaches the scene.
+    """
+
+    scene: Scene
+    grid: Grid
+    legend: Legend | None
+    labels: OnGrid | None
+    optical_kind: Optical | None
+    optical: OpticalOnGrid | None
+
+    def read(self, window: Window) -> Layers:
+        """`sar` (C, h, w) and `valid` (h, w) as the scene has them; `label` 0..K-1 or 255; optical layers.
+
+        Raises:
+            SarcoverError: a file that cannot be read there, or codes that the legend does not know.
+        """
+        values, valid = self.scene.read_source(window)
+        layers: Layers = {"sar": values, "valid": valid}
+        if self.legend is not None:
+            layers["label"] = self._label(window, self.legend)
+        if self.optical is not None:
+            layers["optical"], layers["optical_valid"] = self.optical.read(window)
+        elif self.optical_kind is not None:
+            layers["optical"] = np.zeros(
+                (len(self.optical_kind.bands), *valid.shape), self.optical_kind.dtype
+            )
+            layers["optical_valid"] = np.zeros_like(valid)
+        return layers
+
+    def windows(self) -> Iterator[Window]:
+        """Windows that cover the whole scene, without overlap."""
+        height, width = self.grid.shape
+        for row in range(0, height, _STEP):
+            for col in range(0, width, _STEP):
+                yield Window(col, row, min(_STEP, width - col), min(_STEP, height - row))
+
+    def _label(self, window: Window, legend: Legend) -> NDArray[np.uint8]:
+        if self.labels is None:
+            return np.full((int(window.height), int(window.width)), IGNORE, np.uint8)
+        try:
+            return legend.encode(self.labels.read(window))
+        except SarcoverError:
+            self._refuse_unknown_codes(self.labels, legend)
+            raise
+
+    def _refuse_unknown_codes(self, labels: OnGrid, legend: Legend) -> None:
+        """A window has met a code that the legend does not know: list those of the whole scene."""
+        known = {*legend.ignore, IGNORE, *(code for land in legend.classes for code in land.sources)}
+        counts: Counter[float] = Counter()
+        for window in self.windows():
+            raster = labels.read(window)
+            codes, numbers = np.unique(raster[np.isfinite(raster)], return_counts=True)
+            counts.update(dict(zip(codes.tolist(), numbers.tolist(), strict=True)))
+        unknown = [f"{code:g} ({counts[code]} px)" for code in sorted(counts) if code not in known]
+        if unknown:
+            others = f" and {len(labels.files) - 1} more" if len(labels.files) > 1 else ""
+            raise SarcoverError(
+                f"{labels.files[0].path}{others}: legend {legend.name!r} does not know every code",
+                expected=", ".join(map(str, sorted(known))),
+                got=", ".join(unknown),
+                do="choose the raster's own --legend, or add the codes to a legend YAML (under `ignore` if "
+                "they mean no label)",
+            )
+
+
+def gather(settings: PrepareSettings, legend: Legend | None) -> tuple[list[Source], list[str]]:
+    """The scenes, in the order of their names whatever the order of the files, and warnings for the user.
+
+    Raises:
+        SarcoverError: no scenes, scenes that do not fit together, or labels that reach no scene.
+    """
+    if not settings.scenes:
+        raise SarcoverError("no scene was named", do="name files or folders with --scenes")
+    found = find_scenes(settings.scenes)
+    opened = [open_scene(paths, unit=settings.unit, bands=settings.bands) for paths in found]
+    scenes, warnings = fit_together(sorted(opened, key=lambda scene: (scene.name, scene.paths)))
+    alone = len(scenes) == 1
+    labels = Companions.find(settings.labels, "labels", alone=alone)
+    optical = Companions.find(settings.optical, "optical", alone=alone)
+    kind = optical_kind(optical)
+    sources = []
+    for name, scene in zip(unique_names(scenes), scenes, strict=True):
+        grid = Grid(name, scene.crs, scene.transform, scene.shape)
+        companion = OpticalOnGrid.covering(scene, optical, kind) if kind else None
+        sources.append(Source(scene, grid, legend, labels_on_grid(scene, labels), kind, companion))
+    if labels.paths:
+        warnings += _without(sources, "labels", [source.labels for source in sources])
+    if optical.paths:
+        warnings += _without(sources, "optical", [source.optical for source in sources])
+    return sorted(sources, key=lambda source: source.grid.name), warnings
+
+
+def fit_together(scenes: list[Scene]) -> tuple[list[Scene], list[str]]:
+    """All scenes with the first one's bands, and warnings.
+
+    Raises:
+        SarcoverError: scenes that differ in bands, unit, calibration constant or radiometry.
+    """
+    first, warnings = scenes[0], []
+    for scene in scenes:
+        left = [band for band in scene.bands if band not in first.bands]
+        if left:
+            warnings.append(f"{scene.name}: {', '.join(left)} not taken, because {first.name} has none")
+        _same(first, scene, "unit", first.unit, scene.unit)
+        if first.unit == "dn":
+            _same(first, scene, "calibration (dB)", f"{first.calibration_db:g}", f"{scene.calibration_db:g}")
+    known = [scene for scene in scenes if scene.radiometry != "unknown"]
+    for scene in known:
+        _same(known[0], scene, "radiometry", known[0].radiometry, scene.radiometry)
+    if known and len(known) < len(scenes):
+        names = ", ".join(scene.name for scene in scenes if scene.radiometry == "unknown")
+        warnings.append(f"radiometry unknown, taken as {known[0].radiometry}: {names}")
+    return [scene.select(first.bands) for scene in scenes], warnings
+
+
+def _same(first: Scene, scene: Scene, what: str, expected: str, got: str) -> None:
+    if got != expected:
+        raise SarcoverError(
+            f"scenes of different {what} cannot be in one store: {first.name} and {scene.name}",
+            expected=f"{expected} as in {first.name}",
+            got=f"{got} in {scene.name}",
+            do="prepare a store for each, or convert the scenes",
+        )
+
+
+def unique_names(scenes: list[Scene]) -> list[str]:
+    """Names of the scenes; those that come twice take their folder's name in front, or else a number."""
+    names = [scene.name for scene in scenes]
+    folders = [scene.paths[0].resolve().parent.name for scene in scenes]
+    full = [f"{folder}_{name}" for folder, name in zip(folders, names, strict=True)]
+    names = [full[at] if names.count(name) > 1 else name for at, name in enumerate(names)]
+    return [f"{n}_{names[:at].count(n) + 1}" if names.count(n) > 1 else n for at, n in enumerate(names)]
+
+
+def _without(sources: list[Source], setting: str, layers: list[Any]) -> list[str]:
+    missing = [source.grid.name for source, layer in zip(sources, layers, strict=True) if layer is None]
+    if len(missing) == len(sources):
+        raise SarcoverError(
+            f"none of --{setting} overlaps a scene",
+            expected="rasters of the scenes' ground (without georeference: of their name and size)",
+            do="check the paths and the coordinate systems of the files",
+        )
+    return [f"none of --{setting} overlaps {', '.join(missing)}"] if missing else []

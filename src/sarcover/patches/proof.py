@@ -1,0 +1,260 @@
+"""The proof of a split, computed from the finished store: from its index and masks alone.
+
+Every patch of validation and test is compared with all patches of other splits near it, in its own scene
+and, by their place on the ground, in all others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from scipy.ndimage import distance_transform_edt
+
+from sarcover.errors import SarcoverError
+from sarcover.patches.grids import Grid, same_ground
+from sarcover.patches.store import SPLITS, PatchStore
+
+Mask = NDArray[np.bool_]
+
+# Farther than this (and than the guard) distances are only bounded from below, pixels.
+REACH = 64
+
+
+@dataclass
+class _Nearest:
+    """The smallest distances met so far."""
+
+    pixels: float = np.inf
+    metres: float = np.inf
+    metres_seen: float = np.inf  # what REACH pixels are at least, where the pixels are smallest
+
+
+def prove(store: PatchStore) -> dict[str, Any]:
+    """What the split keeps, as in split.json.
+
+    Distances are between the centres of labelled pixels (of an unlabelled store: valid pixels) of different
+    splits; between scenes whose grids do not coincide they are of the nearest whole pixel.
+
+    Returns:
+        `labelled`: the store has labels. `isolated`: patches show nothing of other splits.
+        `labelled_pixels_in_two_splits`: labelled pixels of validation or test whose ground is labelled in
+        another split too. `smallest_distance`: `pixels` and `metres` (None without georeference), and
+        whether they are only lower bounds (`at_least`); None where all is training.
+        `radar_pixels_in_two_splits`: valid pixels of one scene that patches of two splits show. `guard`:
+        what was asked and whether it is kept. `splits`: patches, labelled pixels, the share of each class.
+    """
+    search = _Search(store)
+    labelled_twice = radar_twice = 0
+    nearest = _Nearest()
+    evaluated = search.neighbours()
+    for own, others in evaluated.items():
+        labelled_twice += search.labelled_twice(own, others)
+        radar_twice += search.radar_twice(own, others)
+        search.measure(own, others, nearest)
+    return {
+        "labelled": store.meta.legend is not None,
+        "isolated": not store.meta.share_context,
+        "labelled_pixels_in_two_splits": labelled_twice if store.meta.legend else 0,
+        "smallest_distance": _distance(nearest, search.reach) if evaluated else None,
+        "radar_pixels_in_two_splits": radar_twice,
+        "guard": {"asked": store.meta.guard, "kept": _kept(store.meta.guard, nearest)},
+        "splits": {split: _shares(store, split) for split in SPLITS},
+    }
+
+
+def refuse_leaks(proof: dict[str, Any]) -> None:
+    """Raises a SarcoverError for a proof that shows a leak or a guard distance that is not kept."""
+    twice = proof["labelled_pixels_in_two_splits"]
+    if twice:
+        raise SarcoverError(
+            f"prepare refuses a split in which a labelled pixel is in two splits: {twice} labelled pixels of "
+            "validation or test lie on ground that another split has labels for",
+            do="split by block or by a split raster, or give each split scenes of other ground",
+        )
+    if proof["guard"]["kept"] is False:
+        raise SarcoverError(
+            "the guard distance of the split is not kept",
+            expected=f"at least {proof['guard']['asked']} pixels between splits",
+            got=f"{proof['smallest_distance']['pixels']:.2f}",
+            do="give scenes on one common grid, or a larger --guard",
+        )
+
+
+def in_words(proof: dict[str, Any]) -> str:
+    """The proof in a sentence or two."""
+    nearest, radar = proof["smallest_distance"], proof["radar_pixels_in_two_splits"]
+    if nearest is None:
+        return "All patches are for training."
+    bound = "at least " if nearest["at_least"] else ""
+    metres = "" if nearest["metres"] is None else f" ({bound}{nearest['metres']:.0f} m)"
+    asked = "" if proof["guard"]["asked"] is None else f", {proof['guard']['asked']} were asked for"
+    isolated = (
+        "patches are isolated: no radar pixel is seen by two splits"
+        if proof["isolated"]
+        else f"patches share radar context: {radar} radar pixels are seen by two splits"
+    )
+    overlap, kind = (
+        ("No labelled pixel is in two splits", "labelled")
+        if proof["labelled"]
+        else ("There are no labels", "valid")
+    )
+    return (
+        f"{overlap}; the nearest {kind} pixels of different splits are {bound}{nearest['pixels']:.1f} pixels "
+        f"apart{metres}{asked}; {isolated}."
+    )
+
+
+class _Search:
+    """Patches near each other, and their masks on each other's pixels."""
+
+    def __init__(self, store: PatchStore) -> None:
+        self.store = store
+        self.side = store.meta.patch
+        self.reach = max(REACH, store.meta.guard or 0)
+        self.grids = {scene["name"]: grid_of(scene) for scene in store.meta.scenes}
+        self.scene = store.index["scene"].tolist()
+        self.split = store.index["split"].tolist()
+        self.row = store.index["row_off"].to_numpy()
+        self.col = store.index["col_off"].to_numpy()
+        self.masks = lru_cache(maxsize=256)(store.read_masks)
+
+    def neighbours(self) -> dict[int, list[int]]:
+        """Each patch of validation or test -> patches of the splits before it that are within reach."""
+        boxes, pixel = self._boxes()
+        evaluated = np.flatnonzero([split != "train" for split in self.split])
+        left, bottom, right, top = boxes[evaluated].T
+        # Footprints bend between coordinate systems: search a little farther.
+        width, height = 1.2 * (self.reach + 1) * pixel[evaluated].T
+        wide = shapely.box(left - width, bottom - height, right + width, top + height)
+        found: dict[int, list[int]] = {int(own): [] for own in evaluated}
+        for number, other in shapely.STRtree(shapely.box(*boxes.T)).query(wide).T:
+            own = int(evaluated[number])
+            if SPLITS.index(self.split[other]) < SPLITS.index(self.split[own]):
+                found[own].append(int(other))
+        return found
+
+    def _boxes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(N, 4) bounds in degrees, and (N, 2) width and height of a pixel in them.
+
+        A scene without georeference is a world of its own, in pixels.
+        """
+        bounds = np.array(self.store.index.geometry.bounds, np.float64)
+        inside = np.array([self.grids[scene].shape for scene in self.scene]) - np.stack(
+            [self.row, self.col], axis=1
+        )
+        for number, name in enumerate(self.grids):
+            if self.grids[name].crs is None:
+                mine = np.array([scene == name for scene in self.scene])
+                row, col, away = self.row[mine], self.col[mine], 1e9 * (number + 1)
+                height, width = np.minimum(inside[mine], self.side).T
+                bounds[mine] = np.stack([col + away, row, col + away + width, row + height], axis=1)
+        pixel = (bounds[:, 2:] - bounds[:, :2]) / np.minimum(inside, self.side)[:, ::-1]
+        return bounds, pixel
+
+    def counted(self, position: int) -> Mask:
+        """The pixels of a patch whose split matters: labelled, or valid where there are no labels."""
+        valid, label = self.masks(position)
+        return label != 255 if self.store.meta.legend else valid
+
+    def labelled_twice(self, own: int, others: list[int]) -> int:
+        """How many counted pixels of a patch lie on counted pixels of the others."""
+        mine = self.counted(own)
+        hit = np.zeros_like(mine)
+        rows, cols = np.nonzero(mine)
+        for other in others:
+            hit |= self._onto(own, other, margin=0)
+            # Pixels of the other grid may be larger than ours: look from our side too.
+            there_rows, there_cols = self._to(other, own, rows, cols)
+            inside = (
+                (there_rows >= 0) & (there_rows < self.side) & (there_cols >= 0) & (there_cols < self.side)
+            )
+            taken = self.counted(other)[there_rows[inside], there_cols[inside]]
+            hit[rows[inside][taken], cols[inside][taken]] = True
+        return int(np.count_nonzero(hit & mine))
+
+    def radar_twice(self, own: int, others: list[int]) -> int:
+        """How many valid pixels of a patch the other splits see too, each counted once over all patches."""
+        seen = {split: np.zeros((self.side, self.side), np.bool_) for split in SPLITS}
+        for other in others:
+            if self.scene[other] == self.scene[own]:
+                rows, cols = self._to(own, other, *np.nonzero(self.masks(other)[0]))
+                _paint(seen[self.split[other]], rows, cols)
+        valid, _ = self.masks(own)
+        # A pixel of test that train and validation see was counted with validation.
+        return int(np.count_nonzero(valid & (seen["train"] ^ seen["val"])))
+
+    def measure(self, own: int, others: list[int], nearest: _Nearest) -> None:
+        """Lower `nearest` to the distance between a patch and the others."""
+        mine = self.counted(own)
+        theirs = np.zeros((self.side + 2 * self.reach,) * 2, np.bool_)
+        for other in others:
+            theirs |= self._onto(own, other, margin=self.reach)
+        inside = slice(self.reach, self.reach + self.side)
+        size = self.grids[self.scene[own]].ground_size(self.row[own], self.col[own])
+        if size:
+            nearest.metres_seen = min(nearest.metres_seen, self.reach * min(size))
+        if not mine.any() or not theirs.any():
+            return
+        nearest.pixels = min(nearest.pixels, distance_transform_edt(~theirs)[inside, inside][mine].min())
+        if size:
+            metres = distance_transform_edt(~theirs, sampling=size)[inside, inside][mine].min()
+            nearest.metres = min(nearest.metres, metres)
+
+    def _onto(self, own: int, other: int, margin: int) -> Mask:
+        """Counted pixels of another patch on this patch's pixels and `margin` pixels around them."""
+        canvas = np.zeros((self.side + 2 * margin,) * 2, np.bool_)
+        rows, cols = self._to(own, other, *np.nonzero(self.counted(other)))
+        _paint(canvas, rows + margin, cols + margin)
+        return canvas
+
+    def _to(
+        self, target: int, source: int, rows: NDArray[np.intp], cols: NDArray[np.intp]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Pixels of the patch `source`, as pixels of the patch `target`; they may lie outside it."""
+        rows, cols = rows + self.row[source], cols + self.col[source]
+        if self.scene[source] != self.scene[target]:
+            here, there = self.grids[self.scene[source]], self.grids[self.scene[target]]
+            centres = rows.astype(np.float64) + 0.5, cols.astype(np.float64) + 0.5
+            rows, cols = (np.floor(axis).astype(np.intp) for axis in same_ground(here, there, *centres))
+        return rows - self.row[target], cols - self.col[target]
+
+
+def grid_of(scene: dict[str, Any]) -> Grid:
+    """The grid of a scene as store.yaml describes it."""
+    crs = CRS.from_wkt(scene["crs"]) if scene["crs"] else None
+    return Grid(scene["name"], crs, Affine(*scene["transform"]), tuple(scene["shape"]))
+
+
+def _paint(canvas: Mask, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> None:
+    inside = (rows >= 0) & (rows < canvas.shape[0]) & (cols >= 0) & (cols < canvas.shape[1])
+    canvas[rows[inside], cols[inside]] = True
+
+
+def _distance(nearest: _Nearest, reach: int) -> dict[str, Any]:
+    pixels, metres = min(nearest.pixels, reach), min(nearest.metres, nearest.metres_seen)
+    return {
+        "pixels": float(pixels),
+        "metres": float(metres) if np.isfinite(metres) else None,
+        "at_least": bool(nearest.pixels > reach),
+    }
+
+
+def _kept(guard: int | None, nearest: _Nearest) -> bool | None:
+    return None if guard is None else bool(nearest.pixels >= guard)
+
+
+def _shares(store: PatchStore, split: str) -> dict[str, Any]:
+    counts = np.array(store.meta.class_counts.get(split, []), np.int64)
+    names = store.meta.legend.names if store.meta.legend else []
+    total = int(counts.sum())
+    shares = {
+        name: round(int(n) / total, 6) if total else None for name, n in zip(names, counts, strict=True)
+    }
+    return {"patches": store.meta.patches[split], "labelled_pixels": total, "class_shares": shares}

@@ -1,0 +1,120 @@
+"""The files of a simulated tile: labels, scenes and optical companions, written block by block."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio.enums import ColorInterp
+from rasterio.windows import Window
+
+from sarcover.config import SimulateSettings
+from sarcover.legend import load_legend
+from sarcover.simulate.fields import Area
+from sarcover.simulate.optical import BANDS
+from sarcover.simulate.scenes import CALIBRATION_DB
+from sarcover.simulate.tiles import SCENE_SHIFT, Tile, acquisition
+
+
+@dataclass(frozen=True)
+class TileFiles:
+    """The open files of one tile; a context manager's value, see `open_tile`."""
+
+    tile: Tile
+    label: Any
+    scenes: dict[str, Any]
+    opticals: dict[str, Any]
+
+    def write(self, target: Any, area: Area, values: npt.NDArray[Any]) -> None:
+        """`values` (bands, height, width), or (height, width), where `area` lies in the tile."""
+        window = Window(area.col - self.tile.col, area.row - self.tile.row, area.width, area.height)
+        target.write(values if values.ndim == 3 else values[None], window=window)
+
+
+def open_tile(stack: ExitStack, folder: Path, tile: Tile, settings: SimulateSettings) -> TileFiles:
+    """Creates the files of `tile` under `folder`; `stack` closes them."""
+    for name in ("labels", "scenes", *(["optical"] if settings.optical else [])):
+        (folder / name).mkdir(exist_ok=True)
+    profile = _profile(tile, settings.size)
+    label_path = folder / "labels" / f"LC_{tile.name}.tif"
+    label = stack.enter_context(rasterio.open(label_path, "w", count=1, dtype="uint8", nodata=255, **profile))
+    _describe_label(label)
+    scenes, opticals = {}, {}
+    for month in settings.months:
+        day = acquisition(month)
+        stem = f"{tile.name}_{day:%Y%m%d}"
+        path = folder / "scenes" / f"{stem}_HH.tif"
+        options = {**profile, "transform": tile.transform(SCENE_SHIFT)}
+        scenes[month] = stack.enter_context(
+            rasterio.open(path, "w", count=1, dtype="uint16", nodata=0, **options)
+        )
+        _describe_scene(scenes[month], day.isoformat(), settings)
+        if settings.optical:
+            path = folder / "optical" / f"{stem}_optical.tif"
+            opticals[month] = stack.enter_context(
+                rasterio.open(path, "w", count=4, dtype="uint16", nodata=0, **profile)
+            )
+            _describe_optical(opticals[month], day.isoformat(), settings)
+    return TileFiles(tile, label, scenes, opticals)
+
+
+def _profile(tile: Tile, size: int) -> dict[str, Any]:
+    tiled = {"tiled": True, "blockxsize": 512, "blockysize": 512} if size >= 512 else {}
+    return {
+        "driver": "GTiff",
+        "height": size,
+        "width": size,
+        "crs": "EPSG:4326",
+        "transform": tile.transform(),
+        "compress": "deflate",
+        "predictor": 2,
+        **tiled,
+    }
+
+
+def _describe_label(label: Any) -> None:
+    legend = load_legend("jaxa-hrlulc-14")
+    colours = dict.fromkeys((0, 255), (0, 0, 0, 0))
+    for item in legend.classes:
+        red, green, blue = (int(item.colour[i : i + 2], 16) for i in (1, 3, 5))
+        colours[item.sources[0]] = (red, green, blue, 255)
+    label.write_colormap(1, colours)
+    label.colorinterp = [ColorInterp.palette]
+    label.set_band_description(1, "land cover")
+    label.update_tags(LEGEND=legend.name, SENSOR="simulated truth")
+
+
+def _describe_scene(scene: Any, day: str, settings: SimulateSettings) -> None:
+    scene.set_band_description(1, "HH")
+    scene.update_tags(
+        UNIT="dn",
+        CALIBRATION_DB=f"{CALIBRATION_DB:g}",
+        RADIOMETRY="gamma0",
+        ACQUIRED=day,
+        INCIDENCE=f"{settings.incidence:g}",
+        SENSOR="simulated L-band",
+        LOOKS=f"{settings.looks:g}",
+    )
+
+
+def _describe_optical(optical: Any, day: str, settings: SimulateSettings) -> None:
+    for number, name in enumerate(BANDS, 1):
+        optical.set_band_description(number, name)
+    optical.scales = (1e-4,) * 4
+    optical.update_tags(
+        UNIT="reflectance x 10000",
+        SCALE="10000",
+        ACQUIRED=day,
+        CLOUD_COVER=f"{settings.cloud_cover:g}",
+        SENSOR="simulated optical",
+    )
+
+
+def to_numbers(reflectance: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """Reflectance x 10000, never the nodata value 0."""
+    return np.clip(np.rint(reflectance * 10000), 1, 65535).astype(np.uint16)

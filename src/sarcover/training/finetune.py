@@ -1,0 +1,196 @@
+"""`finetune`: a segmentation model trained on a store, the best kept by mIoU of the validation split."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.wrappers import _FabricModule
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sarcover.config import FinetuneSettings
+from sarcover.errors import SarcoverError
+from sarcover.files import atomic_file, write_json
+from sarcover.losses import segmentation_loss
+from sarcover.metrics import scores
+from sarcover.models import Segmenter, build_model
+from sarcover.models.mixmim import MixMIMEncoder
+from sarcover.patches import PatchStore, open_store
+from sarcover.training.data import Batch, PatchDataset
+from sarcover.training.devices import across, launch
+from sarcover.training.initialise import start_model
+from sarcover.training.loop import Task, total_steps, train, whole_weights
+from sarcover.training.optimisation import parameter_groups
+from sarcover.training.outcome import write_bundle
+from sarcover.training.run import Run
+from sarcover.training.scoring import score
+from sarcover.training.seeds import Draw, derive
+
+logger = logging.getLogger(__name__)
+
+
+def finetune(settings: FinetuneSettings) -> dict[str, Any]:
+    """Trains `settings.model` on the training split of a store.
+
+    Writes RUN/bundle (the weights that scored best on the validation split; the last ones where there is no
+    such split) and RUN/metrics.json (their scores). Interrupted at any point, the same call goes on from the
+    last checkpoint, and ends with the very same weights.
+
+    Returns:
+        `run`, `bundle`, `steps`, `taken` (from `init`), and `best_step` and `metrics` of the validation
+        split, None where there is none.
+
+    Raises:
+        SarcoverError: data, settings or devices do not go together, or the loss is not finite.
+    """
+    return launch(settings, _finetune)
+
+
+def _finetune(fabric: Fabric, settings: FinetuneSettings) -> dict[str, Any]:
+    store = open_store(settings.data)
+    run = Run(settings.out)
+    data = PatchDataset(store, "train", fraction=settings.train_fraction, seed=settings.seed)
+    steps = total_steps(settings, len(data), fabric.world_size)
+    torch.manual_seed(derive(settings.seed, Draw.WEIGHTS))
+    model, taken = start_model(settings, store)
+    task, validation = _task(fabric, settings, data, model, run)
+    if fabric.is_global_zero:
+        run.open(settings, store, fabric.world_size)
+        _announce(settings, store, taken, validation)
+    fabric.barrier()
+    weights = train(fabric, settings, task, data, run)
+    outcome: dict[str, Any] = {}
+    if fabric.is_global_zero:
+        outcome = _finish(settings, store, run, model.architecture, weights, steps)
+        outcome["taken"] = taken
+    fabric.barrier()
+    return outcome
+
+
+def _announce(
+    settings: FinetuneSettings, store: PatchStore, taken: str, validation: Validation | None
+) -> None:
+    logger.info("%s %s starts from %s", settings.model, settings.size, taken)
+    if validation is None:
+        logger.warning("%s is not validated: the last weights will be kept, not the best", store.path)
+
+
+def _task(
+    fabric: Fabric, settings: FinetuneSettings, data: PatchDataset, model: Segmenter, run: Run
+) -> tuple[Task, Validation | None]:
+    encoder = model.encoder if isinstance(model.encoder, MixMIMEncoder) else None
+    if settings.layer_decay != 1.0 and encoder is None:
+        raise SarcoverError(
+            f"layer_decay is not for {settings.model}",
+            expected="a model with a transformer encoder, or 1",
+            got=str(settings.layer_decay),
+        )
+    counts = data.class_counts()
+    if not sum(counts):
+        raise SarcoverError(f"{settings.data} has no labelled pixel in its training patches")
+    loss = segmentation_loss(settings.loss, counts, class_weighted=settings.class_weights)
+    labelled = sum(data.store.meta.class_counts.get("val", ())) and settings.validations
+    validation = Validation(fabric, settings, data.store, run) if labelled else None
+
+    def batch_loss(wrapped: _FabricModule, batch: Batch) -> Tensor:
+        return loss(wrapped(batch), batch["label"])
+
+    def look(wrapped: _FabricModule, done: int) -> dict[str, float]:
+        return validation(model, wrapped, done) if validation else {}
+
+    groups = parameter_groups(model, settings.weight_decay, layer_decay=settings.layer_decay, encoder=encoder)
+    task = Task(
+        title="finetune",
+        model=model,
+        loss=batch_loss,
+        groups=groups,
+        betas=(0.9, 0.999),
+        peak_rate=settings.learning_rate,
+        min_rate=settings.min_rate,
+        looks=settings.validations if validation else 0,
+        look=look,
+    )
+    return task, validation
+
+
+class Validation:
+    """Scores the validation split, and keeps the weights if they are the best so far.
+
+    Weights and their scores are one file, so they always belong together, whenever the run is interrupted.
+
+    Args:
+        fabric: where the run computes.
+        settings: of the run.
+        store: its data.
+        run: its folder.
+    """
+
+    def __init__(self, fabric: Fabric, settings: FinetuneSettings, store: PatchStore, run: Run) -> None:
+        self.fabric = fabric
+        self.data = PatchDataset(store, "val")
+        self.names = store.meta.legend.names if store.meta.legend else []
+        self.batch = settings.batch
+        self.run = run
+
+    def __call__(self, model: Segmenter, wrapped: _FabricModule, done: int) -> dict[str, float]:
+        """The scores of the current weights, after `done` steps."""
+        confusion = score(
+            wrapped,
+            self.data,
+            len(self.names),
+            batch=self.batch,
+            device=self.fabric.device,
+            rank=self.fabric.global_rank,
+            world=self.fabric.world_size,
+        )
+        metrics = scores(across(self.fabric, confusion, "sum"), self.names, "val")
+        best = self.fabric.broadcast(_read_best(self.run) if self.run.best.exists() else None)
+        if best is None or metrics["miou"] > best["metrics"]["miou"]:
+            weights = whole_weights(self.fabric, model, wrapped, self.run)
+            if self.fabric.is_global_zero:
+                note = {"step": done, "metrics": metrics}
+                with atomic_file(self.run.best) as temporary:
+                    save_file(weights, temporary, metadata={"best": json.dumps(note)})
+            self.fabric.barrier()
+        return {"val_miou": metrics["miou"], "val_oa": metrics["oa"]}
+
+
+def _read_best(run: Run) -> dict[str, Any]:
+    """`step` and `metrics` of the best weights."""
+    with safe_open(run.best, framework="pt") as file:
+        note: dict[str, Any] = json.loads(file.metadata()["best"])
+    return note
+
+
+def _finish(
+    settings: FinetuneSettings,
+    store: PatchStore,
+    run: Run,
+    architecture: dict[str, Any],
+    weights: dict[str, Tensor],
+    steps: int,
+) -> dict[str, Any]:
+    """Writes the scores, and last the bundle: a run that has one is finished."""
+    best = _read_best(run) if run.best.exists() else None
+    if best is not None:
+        with safe_open(run.best, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        write_json(run.metrics, best["metrics"])
+    model = build_model(
+        **{k: v for k, v in architecture.items() if k != "settings"}, **architecture["settings"]
+    )
+    model.load_state_dict(weights)
+    step, metrics = (best["step"], best["metrics"]) if best else (steps, None)
+    write_bundle(run, model, "segmenter", settings, store, step=step, metrics=metrics)
+    return {
+        "run": str(run.folder),
+        "bundle": str(run.bundle),
+        "steps": steps,
+        "best_step": best["step"] if best else None,
+        "metrics": metrics,
+    }

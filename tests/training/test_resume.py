@@ -1,0 +1,175 @@
+"""A run that is killed and started again ends with the very same weights."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sarcover.config import FinetuneSettings, PretrainSettings
+from sarcover.errors import SarcoverError
+from sarcover.training import finetune, pretrain
+
+# Runs a job, but ends the process for good in its n-th call of a function: in the middle of a step, or while
+# a checkpoint takes its final name.
+KILLED = """
+import json, os, signal, sys
+import torch
+from sarcover import config, training
+
+job, settings, place, count = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+settings = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+
+def deadly(function, counts):
+    calls = 0
+    def called(*args, **kwargs):
+        nonlocal calls
+        calls += counts(*args)
+        if calls == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+    return called
+
+if place == "step":
+    torch.optim.AdamW.step = deadly(torch.optim.AdamW.step, lambda *args: 1)
+else:
+    os.replace = deadly(os.replace, lambda source, final: str(final).endswith(place))
+getattr(training, job)(getattr(config, job.capitalize() + "Settings")(**settings))
+"""
+
+
+def kill(settings, place: str, count: int) -> None:
+    job = type(settings).__name__.removesuffix("Settings").lower()
+    command = [sys.executable, "-c", KILLED, job, json.dumps(asdict(settings)), place, str(count)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def weights(run: str | Path) -> dict[str, torch.Tensor]:
+    return load_file(Path(run) / "bundle" / "model.safetensors")
+
+
+def assert_same_run(first: Path, second: Path) -> None:
+    one, other = weights(first), weights(second)
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+    last, other_last = (
+        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (first, second)
+    )
+    for name in last["model"]:
+        assert torch.equal(last["model"][name], other_last["model"][name]), name
+    table = (first / "logs" / "metrics.csv").read_text()
+    assert table == (second / "logs" / "metrics.csv").read_text()
+    steps = [int(row.split(",")[0]) for row in table.splitlines()[1:]]
+    assert steps == list(range(1, last["step"] + 1))
+
+
+def test_finetuning_killed_in_a_step_ends_bit_equal(store, tmp_path):
+    settings = FinetuneSettings(
+        data=str(store.path),
+        out=str(tmp_path / "killed"),
+        model="swin-upernet",
+        size="tiny",
+        steps=7,
+        batch=3,  # 8 patches: steps 3 and 6 cross from one epoch to the next
+        accumulate=1,
+        ema=0.9,
+        validations=3,
+        checkpoint_minutes=0,
+    )
+    kill(settings, "step", 5)
+    assert not (tmp_path / "killed" / "bundle").exists()
+    finetune(settings)
+    finetune(replace(settings, out=str(tmp_path / "whole"), checkpoint_minutes=10))
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+    metrics = [(tmp_path / run / "metrics.json").read_text() for run in ("killed", "whole")]
+    assert metrics[0] == metrics[1]
+    assert not [*tmp_path.rglob(".*part*")]
+
+
+def test_pretraining_killed_while_it_writes_ends_bit_equal(store, tmp_path):
+    settings = PretrainSettings(
+        data=str(store.path),
+        out=str(tmp_path / "killed"),
+        size="tiny",
+        steps=5,
+        batch=2,
+        accumulate=2,
+        pictures=1,
+        checkpoint_minutes=0,
+    )
+    kill(settings, "last.ckpt", 3)
+    pretrain(settings)
+    pretrain(replace(settings, out=str(tmp_path / "whole")))
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.fixture(scope="module")
+def unfinished(store, tmp_path_factory) -> FinetuneSettings:
+    """A run that stopped before its bundle was written."""
+    out = tmp_path_factory.mktemp("run") / "run"
+    settings = FinetuneSettings(
+        data=str(store.path), out=str(out), model="unet", size="tiny", steps=2, batch=2, validations=0
+    )
+    finetune(settings)
+    (out / "bundle").rename(out / "kept")
+    return settings
+
+
+def test_an_unfinished_run_refuses_other_settings_and_names_them(unfinished):
+    other = replace(unfinished, learning_rate=0.5, batch=3, checkpoint_minutes=1.0)
+    with pytest.raises(SarcoverError, match="unfinished run with other settings") as error:
+        finetune(other)
+    assert "batch 2; learning_rate 0.0006" in str(error.value)
+    assert "batch 3; learning_rate 0.5" in str(error.value)
+    assert "checkpoint_minutes" not in str(error.value)
+    assert "--overwrite" in str(error.value)
+
+
+def test_an_unfinished_run_refuses_other_data(unfinished, make_store):
+    other = make_store(seed=1)
+    with pytest.raises(SarcoverError, match="fingerprint of data"):
+        finetune(replace(unfinished, data=str(other.path)))
+
+
+def test_a_moved_store_is_the_same_data(unfinished, store, tmp_path):
+    (tmp_path / "moved").symlink_to(store.path)
+    finished = finetune(replace(unfinished, data=str(tmp_path / "moved")))
+    assert finished["steps"] == 2
+    Path(finished["bundle"]).rename(Path(finished["run"]) / "again")
+
+
+def test_a_broken_checkpoint_is_named(unfinished):
+    last = Path(unfinished.out) / "checkpoints" / "last.ckpt"
+    content = last.read_bytes()
+    last.write_bytes(content[:1000])
+    with pytest.raises(SarcoverError, match=r"last\.ckpt cannot be read.*--overwrite"):
+        finetune(unfinished)
+    last.write_bytes(content)
+
+
+def test_a_finished_run_is_refused_and_replaced_on_request(store, tmp_path):
+    settings = FinetuneSettings(
+        data=str(store.path), out=str(tmp_path / "run"), model="unet", size="tiny", steps=1, batch=2
+    )
+    finetune(settings)
+    with pytest.raises(SarcoverError, match=r"is a finished run.*--overwrite"):
+        finetune(settings)
+    assert finetune(replace(settings, steps=2, overwrite=True))["steps"] == 2
+
+
+def test_a_folder_that_is_no_run_is_never_touched(store, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    settings = FinetuneSettings(
+        data=str(store.path), out=str(tmp_path), model="unet", size="tiny", steps=1, overwrite=True
+    )
+    with pytest.raises(SarcoverError, match="is not a run"):
+        finetune(settings)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
