@@ -46,7 +46,14 @@ def landscape_stores(out: Path, size: int) -> tuple[Path, dict[str, Path]]:
             out=str(out / "data"), size=size, months=("2022-09", "2022-10", "2022-11"), overwrite=True
         )
     )
-    common = PrepareSettings(out="", labels=(str(data / "labels"),), patch=PATCH, block=256, overwrite=True)
+    common = PrepareSettings(
+        out="",
+        labels=(str(data / "labels"),),
+        legend="jaxa-hrlulc-9",
+        patch=PATCH,
+        block=256,
+        overwrite=True,
+    )
     scenes = sorted(str(p) for p in (data / "scenes").glob("*.tif"))
     prepare(replace(common, out=str(out / "pretrain"), scenes=tuple(scenes)))
     prepare(replace(common, out=str(out / "finetune"), scenes=tuple(s for s in scenes if "202209" in s)))

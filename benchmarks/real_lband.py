@@ -198,10 +198,11 @@ def run(data: Path, name: str, bands: tuple[str, ...], out: Path, args: argparse
             size=args.size,
             loss=args.loss,
             class_weights=True,
-            steps=args.steps,
+            steps=args.steps * 128 // case.patch,  # smaller patches cost less
+            ema=args.ema,
             batch=args.batch,
             learning_rate=args.rate,
-            validations=10,
+            validations=20,
             device="cpu",
             seed=args.seed,
             overwrite=True,
@@ -292,7 +293,8 @@ def main() -> None:
     parser.add_argument("--model", default="unet")
     parser.add_argument("--size", default="small")
     parser.add_argument("--loss", default="cross-entropy")
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=500, help="with patches of 128 px")
+    parser.add_argument("--ema", type=float, default=0.0)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import types
 from dataclasses import dataclass, fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -270,6 +271,26 @@ def test_an_error_of_the_user_is_one_line_and_exit_code_2(run: Any) -> None:
     code, out, err = run(job)
     assert (code, out) == (2, "")
     assert err == "sarcover: error: scene.tif is truncated; expected 4 rows; got 2; fetch it again\n"
+
+
+def test_items_that_failed_are_told_beside_those_that_did_not(run: Any) -> None:
+    items = [{"path": "a.tif", "error": "a.tif is truncated"}, {"path": "b.tif", "what": "scene"}]
+    code, out, err = run(lambda settings: items, "--json")
+    assert (code, err) == (2, "sarcover: error: a.tif is truncated\n")
+    assert json.loads(out)["items"] == items
+    code, out, err = run(lambda settings: items)
+    assert (code, err) == (2, "sarcover: error: a.tif is truncated\n")
+    assert "b.tif" in out
+    assert "a.tif" not in out
+
+
+def test_the_rooms_are_there_without_an_import_of_their_own() -> None:
+    rooms = ("legend", "losses", "mapping", "metrics", "models", "radar", "scene")
+    program = f"import sarcover; print([getattr(sarcover, name).__name__ for name in {rooms}])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str([f"sarcover.{name}" for name in rooms])
+    with pytest.raises(AttributeError, match="no attribute 'raddar'"):
+        import_module("sarcover").raddar  # noqa: B018
 
 
 def test_verbose_adds_the_traceback_and_debug_messages(run: Any) -> None:

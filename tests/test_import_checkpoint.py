@@ -180,6 +180,14 @@ def test_no_checkpoint_at_all_is_refused(tmp_path: Path, content: bytes) -> None
         run(file)
 
 
+@pytest.mark.parametrize("text", ["epoch,loss\n1,0.5\n", "not a checkpoint", "<html>", "{}"])
+def test_a_text_file_is_called_what_it_is(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "c.pth"
+    file.write_text(text)
+    with pytest.raises(SarcoverError, match="not a PyTorch file"):
+        run(file)
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SarcoverError, match=r"c\.pth does not exist"):
         run(tmp_path / "c.pth")

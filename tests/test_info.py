@@ -1,6 +1,7 @@
 """info: what each thing on disk is, as a user meets it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,8 +48,8 @@ def work(tmp_path_factory):
     write(folder / "label.tif", labels, nodata=255, colours={1: (0, 0, 100, 255), 9: (0, 172, 86, 255)})
     prepare(
         PrepareSettings(
-            out=str(folder / "store"), scenes=(str(scene),), labels=(str(folder / "label.tif"),), patch=32,
-            split="none",
+            out=str(folder / "store"), scenes=(str(scene),), labels=(str(folder / "label.tif"),),
+            legend="jaxa-hrlulc-9", patch=32, split="none",
         )
     )  # fmt: skip
     torch.manual_seed(0)
@@ -143,6 +144,21 @@ def test_an_optical_companion(tmp_path):
 def test_several_paths_at_once(work):
     facts = describe(InfoSettings(paths=(str(work / "store"), str(work / "run"), str(work / "scenes"))))
     assert [each["what"] for each in facts] == ["store", "run with a bundle: segmenter", "scene"]
+
+
+def test_a_broken_file_does_not_keep_the_others_from_being_described(work, tmp_path):
+    scene = work / "scenes" / "s_20220915_HH.tif"
+    (tmp_path / "broken.tif").write_bytes(scene.read_bytes()[:3000])
+    (tmp_path / "empty").mkdir()
+    named = (tmp_path / "broken.tif", work / "store", tmp_path / "empty", tmp_path / "nowhere", scene)
+    facts = describe(InfoSettings(paths=tuple(map(str, named)), optical=(str(tmp_path / "no.tif"),)))
+    assert [each["what"] for each in facts if "what" in each] == ["store", "scene"]
+    errors = {Path(each["path"]).name: each["error"] for each in facts if "error" in each}
+    assert set(errors) == {"broken.tif", "empty", "nowhere", "no.tif"}
+    assert "no scenes in" in errors["empty"]
+    assert "does not exist" in errors["nowhere"]
+    with pytest.raises(SarcoverError, match=r"nowhere does not exist; .*no\.tif does not exist"):
+        describe(InfoSettings(paths=("nowhere",), optical=("no.tif",)))
 
 
 @pytest.mark.parametrize(

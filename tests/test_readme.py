@@ -99,7 +99,8 @@ def test_every_block_runs(
     if page.name == "README.md":
         shutil.copytree(landscape, tmp_path, dirs_exist_ok=True)
     if page.name == "formats.md":
-        run_shell(f"sarcover prepare --scenes {landscape}/scenes --labels {landscape}/labels --out store")
+        files = f"--scenes {landscape}/scenes --labels {landscape}/labels"
+        run_shell(f"sarcover prepare {files} --legend jaxa-hrlulc-9 --out store")
     for block in blocks(page):
         if block.reason or block.language in SAMPLES:
             continue

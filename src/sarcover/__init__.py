@@ -1,7 +1,7 @@
 """sarcover: land-cover maps from radar (SAR) scenes.
 
-The public names are loaded when they are first used, so that `import sarcover` (and `sarcover --help`)
-stays quick.
+The public names, and the rooms (`sarcover.radar` and so on), are loaded when they are first used, so that
+`import sarcover` (and `sarcover --help`) stays quick.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ _PUBLIC = {
     "load_model": "sarcover.bundle",
     "map_scene": "sarcover.mapping",
 }
+
+_ROOMS = (
+    "assessment", "bundle", "config", "legend", "losses", "mapping", "metrics", "models", "patches", "radar",
+    "scene", "simulate", "training",
+)  # fmt: skip
 
 __all__ = [
     "SarcoverError",
@@ -43,4 +48,6 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
+    if name in _ROOMS:
+        return import_module(f"sarcover.{name}")
     raise AttributeError(f"module 'sarcover' has no attribute {name!r}")

@@ -88,10 +88,10 @@ def save_bundle(
         model: for kind "segmenter" a Segmenter; for "encoder" any module whose `encoder` is a MixMIMEncoder
             and whose `sar_norm` is its Normalisation: only these two are written.
         kind, legend, bands, unit, radiometry, optical_bands, patch, training, metrics: see `Bundle`.
-        overwrite: replace an existing folder.
+        overwrite: replace an existing bundle.
 
     Raises:
-        SarcoverError: the folder exists, or the description does not fit the model.
+        SarcoverError: the folder exists, or is no bundle, or the description does not fit the model.
     """
     bundle = Bundle(
         kind=kind,
@@ -107,7 +107,7 @@ def save_bundle(
         metrics=_plain(metrics),
     )
     _check(bundle, str(path))
-    with atomic_folder(path, overwrite=overwrite) as folder:
+    with atomic_folder(path, marker=DESCRIPTION, overwrite=overwrite) as folder:
         kept = ("encoder.", "sar_norm.") if kind == "encoder" else ("",)
         state = {key: value for key, value in model.state_dict().items() if key.startswith(kept)}
         save_weights(state, folder / WEIGHTS)

@@ -168,6 +168,14 @@ def read_checkpoint(path: str | Path) -> Mapping[str, Any]:
 
 
 def _broken(path: str | Path, why: str) -> SarcoverError:
+    with open(path, "rb") as file:
+        begin = file.read(2)
+    if begin and begin != b"PK" and not begin.startswith(pickle.PROTO):
+        return SarcoverError(
+            f"{path} cannot be read as a checkpoint: it is not a PyTorch file",
+            expected="what torch.save writes",
+            do="name the checkpoint itself",
+        )
     return SarcoverError(
         f"{path} cannot be read as a checkpoint",
         got=why.strip().partition("\n")[0][:200] or "an unexpected end",

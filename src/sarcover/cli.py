@@ -64,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb.
 
     Returns:
-        0, or 2 after an error of the input or the request, or 130 after an interruption. Any other exception
-        is a defect of the program and shows its traceback.
+        0, or 2 after an error of the input or the request (in one of several items, too), or 130 after an
+        interruption. Any other exception is a defect of the program and shows its traceback.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
@@ -111,7 +111,15 @@ def _run(words: list[str], as_json: bool) -> int:
         result = as_object(plain(_job(verb)(settings)), getattr(settings, "out", None))
     if _first_process():
         _print(result, as_json)
-    return 0
+    return _failed_items(result)
+
+
+def _failed_items(result: Mapping[str, Any]) -> int:
+    """The exit code; items that a verb could not do tell so by an `error`, beside those that it did."""
+    errors = [item["error"] for item in result.get("items", []) if "error" in item]
+    for error in errors:
+        _fail(f"error: {error}", EXIT_USER_ERROR, verbose=False)
+    return EXIT_USER_ERROR if errors else 0
 
 
 def _first_process() -> bool:
@@ -167,6 +175,8 @@ def _print(result: Any, as_json: bool) -> None:
     from sarcover.cli_summary import summary
 
     console = Console(highlight=False, markup=False, emoji=False)
+    if "items" in result:  # those that failed are told on stderr
+        result = {**result, "items": [item for item in result["items"] if "error" not in item]}
     for part in summary(result):
         console.print(part, soft_wrap=isinstance(part, str))
 

@@ -70,15 +70,17 @@ class PrepareSettings:
         out: folder of the store.
         scenes: radar scenes: files, or folders of files.
         labels: reference rasters; none makes an unlabelled store for pretraining.
-        legend: name of a legend, or a YAML file.
+        legend: of the labels: name of a legend, or a YAML file; labels need one.
         optical: optical companions; each covers one or more scenes.
         unit: the unit of scenes that do not say it themselves.
         bands: polarisations to take, in this order; default: those that the first scene has.
         patch: patch side, pixels; a multiple of 8.
         stride: step between training patches, pixels; default: patch. Validation and test never
-            overlap.
+            overlap. With a smaller stride a training pixel counts in statistics and class counts once for
+            each patch that shows it.
         split: how pixels are divided: block (with a guard band), month, raster or none (all for training).
-        split_raster: raster of codes 1 train, 2 validation, 3 test, 0 unused on a scene's grid (split: raster).
+        split_raster: raster of codes 1 train, 2 validation, 3 test, 0 unused on a scene's grid
+            (split: raster).
         share_context: let a patch see the radar of other splits (never their labels).
         months_train: year-months for training (split: month).
         months_val: year-months for validation (split: month).
@@ -96,7 +98,7 @@ class PrepareSettings:
     out: str
     scenes: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
-    legend: str = "jaxa-hrlulc-9"
+    legend: str | None = None
     optical: tuple[str, ...] = ()
     unit: Unit | None = None
     bands: tuple[str, ...] | None = None
@@ -297,7 +299,7 @@ class MapSettings:
         unit: the unit of a scene that does not say it itself.
         bands: polarisations of a scene whose bands have no names, in order.
         patch: window side, pixels; default: the model's patch.
-        overlap: pixels that neighbouring windows share.
+        overlap: pixels that neighbouring windows share; default: a quarter of the window.
         blend: how overlapping windows are weighted: hann, cosine, linear or none.
         margin: border pixels of each window that get no weight.
         batch: windows per forward pass.
@@ -314,7 +316,7 @@ class MapSettings:
     unit: Unit | None = None
     bands: tuple[str, ...] | None = None
     patch: int | None = None
-    overlap: int = 64
+    overlap: int | None = None
     blend: Literal["hann", "cosine", "linear", "none"] = "hann"
     margin: int = 0
     batch: int = 8
@@ -364,5 +366,5 @@ class DemoSettings:
 
     out: str = "demo"
     seed: int = 0
-    steps: int = 500
+    steps: int = 1200
     overwrite: bool = False

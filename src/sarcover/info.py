@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pyproj import Geod, Transformer
 from rasterio.enums import ColorInterp
@@ -17,6 +17,7 @@ from rasterio.windows import Window
 
 from sarcover.config import InfoSettings
 from sarcover.errors import SarcoverError
+from sarcover.files import read_yaml
 from sarcover.scene import find_scenes, open_optical, open_scene
 from sarcover.scene.products import is_archive
 from sarcover.scene.raster import RasterFile
@@ -27,28 +28,52 @@ _STRIP = 1024  # side of the windows in which a map is counted, pixels
 _ELLIPSOID = Geod(ellps="WGS84")
 
 Facts = dict[str, Any]
+_T = TypeVar("_T")
 
 
 def describe(settings: InfoSettings) -> list[Facts]:
     """The main facts of each path, as plain values; `what` says which kind of thing it is.
 
     Files that are one scene together (one for each polarisation) are one entry. Statistics of scenes are
-    those of a lattice of windows, in dB over valid pixels.
+    those of a lattice of windows, in dB over valid pixels. What cannot be described is an entry with `path`
+    and `error`, and keeps nothing else from being described.
 
     Raises:
-        SarcoverError: a path that does not exist, or nothing that is known.
+        SarcoverError: nothing was named, or nothing of it can be described.
     """
     if not settings.paths and not settings.optical:
         raise SarcoverError("nothing was named", do="name files or folders")
     facts: list[Facts] = []
-    rasters: list[str] = []
+    rasters: list[Path] = []
     for path in map(Path, settings.paths):
-        known = _known(path)
-        facts += [] if known is None else [known]
-        rasters += [str(path)] if known is None else []
+        known = _or_error([path], partial(_known_or_scenes, path))
+        if known is None:
+            rasters.append(path)
+        else:
+            facts.append(known)
     for paths in find_scenes(rasters) if rasters else []:
-        facts.append(_scene(paths, settings))
-    return facts + [_optical(Path(path)) for path in settings.optical]
+        facts.append(_or_error(paths, partial(_scene, paths, settings)))
+    facts += [_or_error([path], partial(_optical, path)) for path in map(Path, settings.optical)]
+    errors = [each["error"] for each in facts if "error" in each]
+    if len(errors) == len(facts):
+        raise SarcoverError("; ".join(errors))
+    return facts
+
+
+def _or_error(paths: Sequence[Path], describe_them: Callable[[], _T]) -> _T | Facts:
+    """What `describe_them` gives, or what is wrong with these paths."""
+    try:
+        return describe_them()
+    except SarcoverError as error:
+        return {"path": ", ".join(map(str, paths)), "error": str(error)}
+
+
+def _known_or_scenes(path: Path) -> Facts | None:
+    """As `_known`; a folder that holds no scene is an error."""
+    known = _known(path)
+    if known is None:
+        find_scenes([path])
+    return known
 
 
 def _known(path: Path) -> Facts | None:
@@ -63,7 +88,7 @@ def _known(path: Path) -> Facts | None:
             ("settings.yaml", _unfinished),
         ):
             if (path / name).is_file():
-                return {"path": str(path), **tell(_read_yaml(path / name), path)}
+                return {"path": str(path), **tell(_description(path / name), path)}
         return None
     if is_archive(path):
         return None
@@ -160,11 +185,8 @@ def _pick(content: Mapping[str, Any], *keys: str) -> Facts:
     return {key: content[key] for key in keys if key in content}
 
 
-def _read_yaml(path: Path) -> Mapping[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise SarcoverError(f"{path} is not valid YAML", got=str(error)) from error
+def _description(path: Path) -> Mapping[str, Any]:
+    content = read_yaml(path)
     if not isinstance(content, Mapping):
         raise SarcoverError(f"{path} does not say what it describes", expected="keys and values")
     return content

@@ -28,6 +28,7 @@ import yaml
 from numpy.typing import NDArray
 
 from sarcover.errors import SarcoverError
+from sarcover.files import read_yaml
 
 IGNORE = 255
 """No label: in label arrays, in maps, in losses and metrics."""
@@ -246,10 +247,7 @@ def load_legend(name_or_yaml: str | Path) -> Legend:
             f"legend {given} is not known",
             expected=f"one of {', '.join(legend_names())}, or a YAML file",
         )
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise SarcoverError(f"{path} is not valid YAML", got=str(error)) from error
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise SarcoverError(f"{path} is not a legend", expected="keys name and classes")
     return Legend.from_dict({"name": path.stem, **values}, where=str(path))

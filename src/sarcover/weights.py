@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -17,7 +19,23 @@ _NO_SAFETENSORS = (b"PK\x03\x04", b"\x1f\x8b", b"\x80\x02", b"\x80\x03", b"\x80\
 def save_weights(state: dict[str, Tensor], path: Path) -> None:
     """Writes tensors; any device, shared or strided memory."""
     apart = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
-    save_file(apart, path, metadata={"format": "pt"})
+    write_tensors(apart, path, {"format": "pt"})
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """A safetensors file of contiguous tensors that share no memory.
+
+    Raises:
+        OSError: it cannot be written. Safetensors has an error of its own for that, which tells the system's
+            only in its text.
+    """
+    try:
+        save_file(tensors, path, metadata=metadata)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise OSError(str(error)) from error
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def refuse_pickle(path: Path) -> None:

@@ -1,14 +1,17 @@
 """What other programs find in a map: a valid COG with overviews, colours, class names and provenance."""
 
+import errno
 import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+import torch
 from affine import Affine
 from mapping_helpers import (
     CODES,
@@ -22,10 +25,16 @@ from mapping_helpers import (
 )
 from rasterio.enums import Resampling
 
+from sarcover.bundle import save_bundle
+from sarcover.config import MapSettings
 from sarcover.errors import SarcoverError
-from sarcover.mapping import map_scene, read_legend
+from sarcover.mapping import map_scene, map_with, read_legend
 from sarcover.mapping.cog import map_look
-from sarcover.mapping.raster import ByteRaster, require_room
+from sarcover.mapping.raster import ByteRaster
+from sarcover.models import build_model
+from sarcover.scene import open_scene
+from sarcover.scene.disk import require_room
+from sarcover.scene.raster import RasterFile
 
 
 def make_map(folder: Path, shape: tuple[int, int] = (60, 70), **settings: object) -> Path:
@@ -153,6 +162,46 @@ def test_a_map_never_replaces_its_scene_or_a_folder(tmp_path: Path) -> None:
     assert scene.read_bytes() == before
     with pytest.raises(SarcoverError, match=r"is a folder; .*map\.tif"):
         map_scene(with_bundle(NearestLevel()), scene, tmp_path, device="cpu", overwrite=True)
+
+
+def test_a_map_never_replaces_companion_mask_or_model(tmp_path: Path) -> None:
+    db = backscatter((40, 40))
+    scene = write_scene(tmp_path / "scene.tif", db)
+    mask = write_scene(tmp_path / "mask.tif", np.ones((40, 40), np.uint8), unit=None)
+    optical = write_scene(
+        tmp_path / "confidence.tif", np.full((2, 40, 40), 900, np.uint16), bands=("red", "nir"), unit=None
+    )
+    torch.manual_seed(0)
+    model = build_model("unet", size="tiny", sar_bands=1, optical_bands=2, num_classes=4)
+    model.bundle = save_bundle(
+        tmp_path / "bundle", model, kind="segmenter", legend=LEGEND, bands=("HH",), unit="db",
+        radiometry="unknown", optical_bands=("red", "nir"), patch=32, training={}, metrics=None,
+    )  # fmt: skip
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    again = {"optical": optical, "device": "cpu", "overwrite": True}
+    with pytest.raises(SarcoverError, match=r"confidence\.tif is an optical companion of the scene"):
+        map_scene(model, scene, tmp_path / "map.tif", confidence=True, **again)  # type: ignore[arg-type]
+    masked = replace(open_scene(scene), mask=RasterFile(mask))
+    with pytest.raises(SarcoverError, match=r"mask\.tif is the mask of the scene"):
+        map_scene(model, masked, mask, **again)  # type: ignore[arg-type]
+    weights = tmp_path / "bundle" / "model.safetensors"
+    with pytest.raises(SarcoverError, match=r"model\.safetensors is a file of the model"):
+        map_with(MapSettings(str(weights.parent), scenes=(str(scene),), out=str(weights), overwrite=True))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_disk_that_is_full_for_the_class_names_leaves_no_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sarcover.mapping.cog as cog
+
+    def full(legend: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cog, "category_names", full)
+    with pytest.raises(SarcoverError, match=r"map\.tif\.aux\.xml: the disk is full"):
+        make_map(tmp_path, confidence=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
 
 
 def test_an_interrupted_map_leaves_no_file_under_its_name(tmp_path: Path) -> None:

@@ -225,9 +225,7 @@ def test_the_verb_loads_the_model_and_maps(tmp_path: Path) -> None:
         radiometry="unknown", optical_bands=(), patch=64, training={}, metrics=None,
     )  # fmt: skip
     out = tmp_path / "new" / "map.tif"
-    settings = MapSettings(
-        str(tmp_path / "bundle"), str(out), (str(scene),), overlap=16, batch=2, device="cpu"
-    )
+    settings = MapSettings(str(tmp_path / "bundle"), str(out), (str(scene),), batch=2, device="cpu")
     result = map_with(settings)
     assert result.path == out
     codes = read_map(out)

@@ -25,7 +25,7 @@ MEAN, STD = (-19.1966, -12.5144), (5.4501, 5.0019)  # VH, VV of BigEarthNet v2
 
 def make(bands: int = 2, **changes: Any) -> SarWMixMAE:
     torch.manual_seed(0)
-    model = SarWMixMAE(128, bands, **{**SHAPE, **DECODER, **changes})
+    model = SarWMixMAE(**{"image_size": 128, "in_chans": bands, **SHAPE, **DECODER, **changes})
     model.sar_norm.set(MEAN[:bands], STD[:bands])
     return model
 
@@ -241,3 +241,20 @@ def test_masks_that_do_not_fit_are_refused() -> None:
 def test_a_ratio_that_hides_nothing_or_all_is_refused(ratio: float) -> None:
     with pytest.raises(SarcoverError, match="mask_ratio; expected 0 < ratio < 1"):
         make(mask_ratio=ratio)
+
+
+@pytest.mark.parametrize(
+    ("side", "ratio", "smallest"), [(32, 0.5, 64), (32, 0.9, 64), (64, 0.2, 96), (128, 0.01, 320)]
+)
+def test_images_too_small_to_hide_cells_are_refused(side: int, ratio: float, smallest: int) -> None:
+    with pytest.raises(SarcoverError, match=rf"0 of .*expected patches of {smallest} px or more"):
+        make(image_size=side, mask_ratio=ratio)
+    model = make(image_size=smallest, mask_ratio=ratio)
+    mask = model(batch_of(backscatter(images=2, side=smallest)))["mask"]
+    assert 1 <= int(mask.sum()) < mask.numel()
+
+
+def test_smaller_images_than_the_model_is_made_for_are_never_left_unmasked() -> None:
+    model = make(image_size=64, mask_ratio=0.25, windows=(1, 1, 1, 1))
+    with pytest.raises(SarcoverError, match=r"0 of 1 cells.*64 px or more; got 32 x 32 px"):
+        model(batch_of(backscatter(images=2, side=32)))

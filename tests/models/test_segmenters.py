@@ -101,7 +101,7 @@ def test_a_few_steps_learn_a_bright_square(model):
     batch["sar"][:, :, 16:48, 16:48] += 15
     optimiser = torch.optim.AdamW(model.parameters(), 3e-3)
     losses = []
-    for _ in range(15):
+    for _ in range(25):
         optimiser.zero_grad()
         losses.append(cross_entropy(model(batch), batch["label"]))
         losses[-1].backward()

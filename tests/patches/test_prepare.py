@@ -20,6 +20,7 @@ from rasterio.transform import from_origin
 
 from sarcover.config import PrepareSettings
 from sarcover.errors import SarcoverError
+from sarcover.legend import legend_names
 from sarcover.patches import open_store, prepare
 
 
@@ -29,7 +30,7 @@ from sarcover.patches import open_store, prepare
         (distinct_dn(40, 50), {"UNIT": "dn"}, np.uint16),
         (distinct_dn(40, 50).astype(np.float32) / 500, {"UNIT": "linear_power"}, np.float32),
         (distinct_dn(40, 50).astype(np.float64) / 512, {"UNIT": "linear_power"}, np.float32),
-        (distinct_dn(40, 50).astype(np.float32) - 3000, {"UNIT": "db"}, np.float32),
+        (distinct_dn(40, 50).astype(np.float32) / 128 - 30, {"UNIT": "db"}, np.float32),
         ((distinct_dn(40, 50) % 256).astype(np.uint8), {"UNIT": "uncalibrated"}, np.uint8),
     ],
     ids=["uint16 DN", "float32 power", "float64 power", "float32 dB", "uint8 picture"],
@@ -51,7 +52,7 @@ def test_bands_come_in_the_order_asked_for(tmp_path):
 
 
 def test_nodata_is_a_mask_and_has_no_label(tmp_path):
-    power = np.full((16, 16), 0.1, np.float32)
+    power = np.linspace(0.1, 0.2, 256, dtype=np.float32).reshape(16, 16)
     power[0, 0], power[1, 1], power[2, 2], power[3, 3] = np.nan, np.inf, 0, -9999
     scene = write_scene(tmp_path / "s.tif", power, UNIT="linear_power", nodata=-9999)
     labels = write_raster(tmp_path / "l.tif", np.ones((16, 16), np.uint8))
@@ -114,7 +115,8 @@ def test_scenes_without_georeference_find_the_labels_of_their_folder(tmp_path):
     assert [set(mosaic(store, name, "label").ravel().tolist()) for name in names] == [{0}, {1}]
 
 
-def test_statistics_are_those_of_the_valid_training_pixels_in_db(tmp_path):
+@pytest.mark.parametrize("share_context", [False, True])
+def test_statistics_are_those_of_the_valid_training_pixels_in_db(tmp_path, share_context):
     rng = np.random.default_rng(1)
     dn = rng.integers(500, 9000, (2, 45, 37)).astype(np.uint16)
     dn[:, :9, :5] = 0
@@ -129,6 +131,7 @@ def test_statistics_are_those_of_the_valid_training_pixels_in_db(tmp_path):
         legend=write_legend(tmp_path / "legend.yaml"),
         split="raster",
         split_raster=write_raster(tmp_path / "split.tif", split),
+        share_context=share_context,
     )
     valid = (dn > 0).all(0)
     db = 20 * np.log10(dn[:, valid & (split == 1)].astype(np.float64)) - 83
@@ -140,6 +143,19 @@ def test_statistics_are_those_of_the_valid_training_pixels_in_db(tmp_path):
         assert store.index.loc[store.rows(name), ["n_0", "n_1", "n_2"]].sum().tolist() == counts
 
 
+def test_a_training_split_whose_own_radar_is_all_nodata_is_refused(tmp_path):
+    dn, split = distinct_dn(16, 32), np.full((16, 32), 3, np.uint8)
+    dn[:, :8], split[:, :8] = 0, 1
+    files = {
+        "labels": write_raster(tmp_path / "l.tif", np.ones((16, 32), np.uint8)),
+        "legend": write_legend(tmp_path / "legend.yaml"),
+        "split_raster": write_raster(tmp_path / "split.tif", split),
+    }
+    scene = write_scene(tmp_path / "s.tif", dn)
+    message = refused(tmp_path, scene, **files, split="raster", share_context=True)
+    assert "no pixel of the training split is valid" in message
+
+
 def test_training_patches_step_by_the_stride(tmp_path):
     scene = write_scene(tmp_path / "s.tif", distinct_dn(40, 30))
     store, _ = make_store(tmp_path / "store", scene, stride=8)
@@ -149,7 +165,7 @@ def test_training_patches_step_by_the_stride(tmp_path):
 
 
 def test_training_patches_with_too_little_in_them_are_dropped_and_counted(tmp_path):
-    dn, codes = np.ones((16, 64), np.uint16), np.ones((16, 64), np.uint8)
+    dn, codes = distinct_dn(16, 64), np.ones((16, 64), np.uint8)
     dn[:, 16:32][2:] = 0  # 2 of 16 rows are valid
     codes[:, 32:48][1:] = 0  # 1 of 16 rows is labelled
     store, summary = make_store(
@@ -172,14 +188,14 @@ def test_a_truncated_scene_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("crs", [UTM, None])
-def test_a_scene_of_one_pixel_is_a_padded_patch(tmp_path, crs):
-    scene = write_scene(tmp_path / "s.tif", np.full((1, 1), 4000, np.uint16), crs=crs)
+def test_a_scene_of_two_pixels_is_a_padded_patch(tmp_path, crs):
+    scene = write_scene(tmp_path / "s.tif", np.array([[4000, 400]], np.uint16), crs=crs)
     store, _ = make_store(tmp_path / "store", scene)
     patch = store.read(0)
     assert len(store) == 1
-    assert np.argwhere(patch["valid"]).tolist() == [[0, 0]]
-    assert patch["sar"].sum() == 4000
-    assert store.meta.statistics["std"] == [0.0]
+    assert np.argwhere(patch["valid"]).tolist() == [[0, 0], [0, 1]]
+    assert patch["sar"].sum() == 4400
+    assert store.meta.statistics["std"] == pytest.approx([10.0])  # 20 dB apart
 
 
 def test_optical_companions_lie_on_the_scene_with_their_mask(tmp_path):
@@ -198,7 +214,7 @@ def test_optical_companions_lie_on_the_scene_with_their_mask(tmp_path):
     assert store.meta.optical_bands == ("red", "nir")
     np.testing.assert_allclose(store.meta.optical_statistics["mean"], reflectance.mean(1))
     np.testing.assert_allclose(
-        under["optical"][1, 5, 5] * store.meta.optical_scale, colours[1, 5, 5] / 10_000
+        under["optical"][1, 5, 5] / store.meta.optical_scale, colours[1, 5, 5] / 10_000
     )
 
 
@@ -307,6 +323,13 @@ def test_scenes_without_a_valid_pixel_are_refused(tmp_path, split):
     assert "no scene has a valid pixel" in refused(tmp_path, scene, split=split, block=16)
 
 
+def test_labels_without_a_legend_are_refused_with_the_names_of_legends(tmp_path):
+    scene = write_scene(tmp_path / "s.tif", distinct_dn(16, 16))
+    labels = write_raster(tmp_path / "l.tif", np.ones((16, 16), np.uint8))
+    message = refused(tmp_path, scene, labels=labels)
+    assert [name for name in ("labels need a legend", *legend_names()) if name not in message] == []
+
+
 def test_labels_that_are_all_ignored_are_refused(tmp_path):
     scene = write_scene(tmp_path / "s.tif", distinct_dn(16, 16))
     labels = write_raster(tmp_path / "l.tif", np.zeros((16, 16), np.uint8))
@@ -348,9 +371,19 @@ def test_an_existing_store_is_only_replaced_on_request_and_other_folders_never(t
     assert store.meta.patch == 8
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "work.txt").touch()
-    with pytest.raises(SarcoverError, match="is no store"):
+    with pytest.raises(SarcoverError, match=r"mine is not replaced.*store\.yaml"):
         make_store(tmp_path / "mine", scene, overwrite=True)
     assert (tmp_path / "mine" / "work.txt").exists()
+
+
+def test_a_training_split_without_any_contrast_is_refused(tmp_path):
+    flat = np.full((2, 16, 16), 4321, np.uint16)
+    flat[0] = distinct_dn(16, 16)
+    scene = write_scene(tmp_path / "s.tif", flat, bands=("HH", "HV"))
+    message = refused(tmp_path, scene)
+    assert "the backscatter of HV is the same in all of the training split" in message
+    assert "leave that band out with --bands" in message
+    make_store(tmp_path / "store", scene, bands=("HH",))
 
 
 def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):

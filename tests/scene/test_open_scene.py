@@ -152,8 +152,9 @@ def test_bands_without_names_are_named_in_order(write, db, caplog):
     scene = open_scene(path, unit="db", bands=("HH", "HV"))
     assert scene.bands == ("HH", "HV")
     assert "taken in order as HH, HV" in caplog.text
-    with pytest.raises(SarcoverError, match="no band HH"):
+    with pytest.raises(SarcoverError, match=r"2 bands have no names.*each of them.*got HH; .*name all"):
         open_scene(path, unit="db", bands=("HH",))
+    assert open_scene(path, unit="db", bands=("band2",)).read()[0][0] == pytest.approx(db - 7)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,13 @@ def test_eight_bits_need_a_word(write):
         open_scene(chip)
 
 
+@pytest.mark.parametrize(("unit", "tags"), [("dn", {}), (None, {"UNIT": "dn"})])
+def test_eight_bits_are_no_digital_numbers(write, unit, tags):
+    chip = write("s.tif", np.full((9, 9), 7, np.uint8), tags=tags)
+    with pytest.raises(SarcoverError, match=r"expected uint16 or float.*uncalibrated, or --unit amplitude"):
+        open_scene(chip, unit=unit)
+
+
 def test_floats_need_a_word(write, db):
     with pytest.raises(SarcoverError, match=r"float32 numbers; expected --unit dn\|linear_power"):
         open_scene(write("s.tif", power(db)))
@@ -74,6 +81,7 @@ def test_a_tag_that_makes_no_sense(write, db, tags, message):
         (lambda db: db, "dn", "look like dB"),
         (power, "db", "expected some negative numbers"),
         (dn, "db", "expected some negative numbers"),
+        (lambda db: np.rint(100 * db).astype(np.int16), "db", "scaled by 100"),
         (power, "dn", "look like linear power"),
         (dn, "linear_power", "look like DN"),
         (dn, "amplitude", "look like DN"),
@@ -99,3 +107,28 @@ def test_single_negative_powers_become_mask_and_are_counted(write, db, caplog):
     _, valid = open_scene(write("s.tif", noisy), unit="linear_power").read()
     assert (~valid).sum() == 5 * 7
     assert "1 % of a sample is below zero" in caplog.text
+
+
+@pytest.mark.parametrize("fill", [0, -9999, -100.5, 60.5, 1e20])
+def test_untagged_fill_in_db_becomes_mask_and_is_counted(write, db, caplog, fill):
+    both = np.stack([db, db - 7])
+    both[:, :10] = fill
+    read, valid = open_scene(write("s.tif", both, names=("HH", "HV")), unit="db").read()
+    assert not valid[:10].any()
+    assert valid[10:].all()
+    assert np.isnan(read[:, :10]).all()
+    assert "20 % of a sample is exactly 0 dB or outside -100 to 60 dB" in caplog.text
+
+
+def test_zero_db_in_one_of_two_bands_is_a_measurement(write, db, caplog):
+    both = np.stack([db, db - 7])
+    both[0, 0, 0] = both[1, 1, 1] = 0
+    assert open_scene(write("s.tif", both, names=("HH", "HV")), unit="db").read()[1].all()
+    assert "fill" not in caplog.text
+
+
+def test_fill_does_not_make_positive_numbers_db(write, db):
+    filled = power(db)
+    filled[:10] = -9999
+    with pytest.raises(SarcoverError, match="expected some negative numbers"):
+        open_scene(write("s.tif", filled), unit="db")

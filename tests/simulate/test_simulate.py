@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,3 +211,29 @@ def test_settings_that_cannot_be_are_refused(change: dict, message: str, tmp_pat
     with pytest.raises(SarcoverError, match=message):
         simulate(replace(SimulateSettings(out=str(out)), **change))
     assert not out.exists()
+
+
+def test_only_what_simulate_wrote_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "scenes").mkdir()
+    (tmp_path / "thesis.txt").write_text("years of work")
+    settings = SimulateSettings(out=str(tmp_path), size=32, overwrite=True)
+    with pytest.raises(SarcoverError, match=r"is not replaced.*scenes and labels"):
+        simulate(settings)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+    settings = replace(settings, out=str(tmp_path / "data"))
+    assert simulate(settings) == simulate(settings)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the end of the disk."""
+    resource = pytest.importorskip("resource", reason="limits on file sizes need POSIX")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+    try:
+        with pytest.raises(SarcoverError, match="data cannot be written: the disk"):
+            simulate(SimulateSettings(out=str(tmp_path / "data"), size=128))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not list(tmp_path.iterdir())

@@ -95,6 +95,7 @@ def test_an_encoder_of_another_size_or_for_another_model_is_refused(settings, pr
     [
         ({"batch": 3}, "images are mixed in pairs; expected an even number; got 3"),
         ({"mask_ratio": 1.5}, "mask_ratio; expected 0 to 1"),
+        ({"mask_ratio": 0.2}, "0 of 4 cells .*expected patches of 96 px or more; got 64 x 64 px"),
         ({"splits": ("val", "tset")}, "no split tset"),
     ],
 )

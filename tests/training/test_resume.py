@@ -1,6 +1,7 @@
 """A run that is killed and started again ends with the very same weights."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from sarcover.config import FinetuneSettings, PretrainSettings
@@ -137,6 +139,19 @@ def test_an_unfinished_run_refuses_other_data(unfinished, make_store):
     other = make_store(seed=1)
     with pytest.raises(SarcoverError, match="fingerprint of data"):
         finetune(replace(unfinished, data=str(other.path)))
+
+
+def test_another_number_of_threads_is_said(unfinished, caplog):
+    written = Path(unfinished.out) / "settings.yaml"
+    text = written.read_text()
+    record = yaml.safe_load(text)
+    assert record["threads"] == torch.get_num_threads()
+    written.write_text(yaml.safe_dump(record | {"threads": 77}))
+    with caplog.at_level(logging.WARNING, "sarcover"):
+        finished = finetune(unfinished)
+    assert f"began with 77 threads and goes on with {torch.get_num_threads()}" in caplog.text
+    Path(finished["bundle"]).rename(Path(finished["run"]) / "said")
+    written.write_text(text)
 
 
 def test_a_moved_store_is_the_same_data(unfinished, store, tmp_path):

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +64,21 @@ def test_a_batch_holds_db_and_nan_where_invalid(store):
     assert batch["label"].dtype == torch.int64
     assert (batch["label"][~batch["valid"]] == 255).all()
     assert torch.equal(batch["label"][batch["valid"]], samples["label"][samples["valid"]].long())
+
+
+def test_optical_numbers_become_reflectance_and_0_where_invalid(store):
+    meta = replace(store.meta, optical_bands=("red", "nir"), optical_scale=10_000.0, optical_dtype="uint16")
+    numbers = np.random.default_rng(0).integers(1, 10_001, (1, 2, 64, 64), dtype=np.uint16)
+    optical_valid = np.random.default_rng(1).random((1, 64, 64)) < 0.8
+    samples = PatchDataset(store, "train").stack([0]) | {
+        "optical": torch.from_numpy(numbers),
+        "optical_valid": torch.from_numpy(optical_valid),
+    }
+    batch = to_device_batch(samples, meta, torch.device("cpu"))
+    expected = np.where(optical_valid[:, None], numbers / 10_000, 0)
+    assert batch["optical"].dtype == torch.float32
+    np.testing.assert_allclose(batch["optical"].numpy(), expected, rtol=1e-6)
+    assert np.array_equal(batch["optical_valid"].numpy(), optical_valid)
 
 
 def test_a_number_without_a_logarithm_becomes_nodata(store):

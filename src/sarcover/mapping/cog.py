@@ -11,7 +11,6 @@ import rasterio
 from rasterio.enums import Resampling
 
 from sarcover import __version__
-from sarcover.files import atomic_file
 from sarcover.legend import IGNORE, Legend
 from sarcover.mapping.raster import Look
 
@@ -47,16 +46,14 @@ def read_legend(path: str | Path) -> Legend | None:
     return None if text is None else Legend.from_dict(json.loads(text), where=str(path))
 
 
-def write_category_names(path: Path, legend: Legend) -> None:
-    """GDAL's side file path.aux.xml, where GIS programs look for class names: one name a code from 0 on."""
+def category_names(legend: Legend) -> str:
+    """Text of GDAL's side file .aux.xml, where GIS programs look for class names: one a code from 0 on."""
     names = {cls.code: cls.name for cls in legend.classes}
     rows = "".join(f"<Category>{escape(names.get(code, ''))}</Category>" for code in range(max(names) + 1))
-    with atomic_file(path.with_name(path.name + ".aux.xml")) as temporary:
-        temporary.write_text(
-            f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{rows}</CategoryNames></PAMRasterBand>'
-            "</PAMDataset>\n",
-            encoding="utf-8",
-        )
+    return (
+        f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{rows}</CategoryNames></PAMRasterBand>'
+        "</PAMDataset>\n"
+    )
 
 
 def _common_tags(provenance: Mapping[str, str]) -> dict[str, str]:

@@ -17,8 +17,7 @@ from rasterio.windows import Window
 from sarcover.bundle import Bundle
 from sarcover.config import Unit
 from sarcover.errors import SarcoverError
-from sarcover.mapping.companion import Companion
-from sarcover.scene import Scene, open_optical, open_scene
+from sarcover.scene import OpticalOnGrid, Scene, open_optical, open_scene
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +29,14 @@ _UNNAMED = re.compile(r"band\d+")
 class MapInput:
     """A scene, and its optical companion if the model takes one, with the bands in the model's order.
 
-    `offset_db` is added to the scene: it brings it to the model's radiometry.
+    `offset_db` is added to the scene: it brings it to the model's radiometry. `optical_paths` are the
+    companion's files.
     """
 
     scene: Scene
-    optical: Companion | None
+    optical: OpticalOnGrid | None
     offset_db: float = 0.0
+    optical_paths: tuple[Path, ...] = ()
 
     def read(self, row: int, column: int, height: int, width: int) -> dict[str, NDArray[Any]]:
         """Part of the scene as the model takes it.
@@ -77,7 +78,13 @@ def map_input(
     scene = scenes if isinstance(scenes, Scene) else open_scene(_one_or_all(scenes), unit=unit, bands=bands)
     scene = _with_bands_of(bundle, scene)
     _check_unit(bundle, scene)
-    return MapInput(scene, _companion(bundle, scene, optical), _radiometric_offset(bundle, scene))
+    files = [optical] if isinstance(optical, str | Path) else list(optical or ())
+    return MapInput(
+        scene,
+        _companion(bundle, scene, files),
+        _radiometric_offset(bundle, scene),
+        tuple(map(Path, files)),
+    )
 
 
 def _one_or_all(paths: Paths) -> Any:
@@ -150,8 +157,7 @@ def _radiometric_offset(bundle: Bundle, scene: Scene) -> float:
     return offset
 
 
-def _companion(bundle: Bundle, scene: Scene, paths: Paths | None) -> Companion | None:
-    files = [paths] if isinstance(paths, str | Path) else list(paths or ())
+def _companion(bundle: Bundle, scene: Scene, files: Sequence[str | Path]) -> OpticalOnGrid | None:
     if not bundle.optical_bands:
         if files:
             raise SarcoverError("the model takes no optical input", do="leave --optical out")
@@ -172,7 +178,12 @@ def _companion(bundle: Bundle, scene: Scene, paths: Paths | None) -> Companion |
             )
     choose = "choose the companion that the model was trained with"
     indices = _matching(str(files[0]), bundle.optical_bands, opened[0].bands, choose)
-    return Companion(opened[0], files, scene, indices)
+    companion = OpticalOnGrid(opened[0], files, scene, indices)
+    if not companion.overlaps():
+        raise SarcoverError(
+            f"{files[0]} does not reach the scene {scene.name}", do="name its companion with --optical"
+        )
+    return companion
 
 
 def _list(names: Sequence[str]) -> str:

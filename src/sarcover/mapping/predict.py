@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,21 +13,21 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
-from sarcover.bundle import Bundle, load_model
+from sarcover.bundle import CARD, DESCRIPTION, WEIGHTS, Bundle, load_model
 from sarcover.config import Device, MapSettings, Precision, Unit
+from sarcover.devices import choose_device
 from sarcover.errors import SarcoverError
 from sarcover.files import refuse_existing
 from sarcover.legend import IGNORE, Legend
 from sarcover.mapping import tiling
-from sarcover.mapping.device import choose_device, ready
+from sarcover.mapping.device import ready
 from sarcover.mapping.inputs import MapInput, Paths, map_input
 from sarcover.mapping.product import MapProduct, Place
 from sarcover.mapping.raster import BLOCK
 from sarcover.mapping.stream import Piece, pieces
+from sarcover.progress import progress
 from sarcover.scene import Scene
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,9 @@ def map_with(settings: MapSettings) -> MapResult:
     given = vars(settings).copy()
     model, scenes, out = (given.pop(name) for name in ("model", "scenes", "out"))
     _check_out(Path(out), settings.overwrite)
+    bundles = (Path(model), Path(model) / "bundle")
+    files = [folder / name for folder in bundles for name in (WEIGHTS, DESCRIPTION, CARD)]
+    _spare(_outputs(Path(out), settings.confidence), files, "a file of the model")
     return map_scene(load_model(model), scenes, out, **given)
 
 
@@ -114,29 +117,32 @@ def map_scene(
     """
     began = time.perf_counter()
     out = Path(out)
-    beside = out.with_name("confidence.tif") if confidence else None
-    for path in filter(None, (out, beside)):
+    outputs = _outputs(out, confidence)
+    for path in outputs:
         _check_out(path, overwrite)
     if batch < 1:
         raise SarcoverError("batch", expected="at least 1 window", got=str(batch))
     bundle, legend = _bundle_of(model)
     source = map_input(bundle, scenes, optical, unit=unit, bands=bands)
-    _spare_the_inputs((out, beside), source)
+    _spare_the_inputs(outputs, source)
     patch = bundle.patch if patch is None else patch
     overlap = patch // 4 if overlap is None else overlap
     rows, columns = (tiling.axis(length, patch, overlap, blend, margin) for length in source.scene.shape)
     where = choose_device(device)
     place = Place(source.scene.shape, source.scene.crs, source.scene.transform)
+    count = _Count()
     parts = pieces(model, source.read, rows, columns, batch=batch, device=where, autocast=precision == "bf16")
     with (
         ready(model, where),
         rasterio.Env(GDAL_CACHEMAX=_cache_bytes(source.scene, patch)),
-        MapProduct(out, beside, legend, place, _provenance(model, bundle, source.scene)) as product,
-        _Progress(f"map {out.name}", len(rows) * len(columns)) as progress,
+        MapProduct(
+            out, outputs[1] if confidence else None, legend, place, _provenance(model, bundle, source.scene)
+        ) as product,
+        progress(f"map {out.name}, windows", len(rows) * len(columns)) as advance,
         closing(parts),
     ):
-        product.fill(progress.watch(parts))
-    return _result(product, source.scene, progress, time.perf_counter() - began)
+        product.fill(count.watch(parts, advance))
+    return _result(product, source.scene, count, time.perf_counter() - began)
 
 
 def _bundle_of(model: nn.Module) -> tuple[Bundle, Legend]:
@@ -148,7 +154,7 @@ def _bundle_of(model: nn.Module) -> tuple[Bundle, Legend]:
     return bundle, bundle.legend
 
 
-def _result(product: MapProduct, scene: Scene, progress: _Progress, seconds: float) -> MapResult:
+def _result(product: MapProduct, scene: Scene, count: _Count, seconds: float) -> MapResult:
     pixels = scene.shape[0] * scene.shape[1]
     nodata = int(product.histogram[IGNORE])
     if nodata == pixels:
@@ -159,8 +165,8 @@ def _result(product: MapProduct, scene: Scene, progress: _Progress, seconds: flo
         shape=scene.shape,
         counts={cls.name: int(product.histogram[cls.code]) for cls in product.legend.classes},
         valid_share=1 - nodata / pixels,
-        windows=progress.windows,
-        skipped=progress.skipped,
+        windows=count.windows,
+        skipped=count.skipped,
         seconds=seconds,
         px_per_second=pixels / seconds,
     )
@@ -174,12 +180,23 @@ def _check_out(out: Path, overwrite: bool) -> None:
     refuse_existing(out, overwrite)
 
 
-def _spare_the_inputs(outputs: Sequence[Path | None], source: MapInput) -> None:
-    """--overwrite must never take the scene itself."""
-    inputs = {Path(path).resolve() for path in source.scene.paths}
+def _outputs(out: Path, confidence: bool) -> list[Path]:
+    """The map and, if asked for, its confidence."""
+    return [out, out.with_name("confidence.tif")] if confidence else [out]
+
+
+def _spare_the_inputs(outputs: Sequence[Path], source: MapInput) -> None:
+    """--overwrite must never take what the map is made from."""
+    _spare(outputs, source.scene.paths, "the scene to be mapped")
+    _spare(outputs, [source.scene.mask.path] if source.scene.mask else [], "the mask of the scene")
+    _spare(outputs, source.optical_paths, "an optical companion of the scene")
+
+
+def _spare(outputs: Sequence[Path], inputs: Sequence[Path], what: str) -> None:
+    taken = {path.resolve() for path in inputs}
     for out in outputs:
-        if out is not None and out.resolve() in inputs:
-            raise SarcoverError(f"{out} is the scene to be mapped", do="choose another --out")
+        if out.resolve() in taken:
+            raise SarcoverError(f"{out} is {what}", do="choose another --out")
 
 
 def _cache_bytes(scene: Scene, patch: int) -> int:
@@ -213,33 +230,16 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-class _Progress:
-    """Counts windows; a bar with the time left on stderr, if that is a terminal."""
+class _Count:
+    """Counts windows on their way to the map."""
 
-    def __init__(self, title: str, total: int) -> None:
+    def __init__(self) -> None:
         self.windows, self.skipped = 0, 0
-        console = Console(stderr=True)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("windows"),
-            TimeRemainingColumn(),
-        )
-        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._task = self._bar.add_task(title, total=total)
 
-    def watch(self, parts: Iterable[Piece]) -> Iterator[Piece]:
-        """The same pieces, counted on their way."""
+    def watch(self, parts: Iterable[Piece], advance: Callable[[int], None]) -> Iterator[Piece]:
+        """The same pieces; `advance` is told how many windows each one brings."""
         for piece in parts:
             yield piece
             self.windows += piece.windows
             self.skipped += piece.skipped
-            self._bar.advance(self._task, piece.windows)
-
-    def __enter__(self) -> _Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+            advance(piece.windows)

@@ -23,8 +23,9 @@ from sarcover.errors import SarcoverError
 from sarcover.files import atomic_file, disk_errors
 from sarcover.legend import IGNORE, Legend
 from sarcover.mapping import cog
-from sarcover.mapping.raster import ByteRaster, require_room, working_bytes
+from sarcover.mapping.raster import ByteRaster, working_bytes
 from sarcover.mapping.stream import Piece
+from sarcover.scene.disk import require_room
 
 _WRITE_BEHIND = 4  # pieces
 
@@ -141,11 +142,13 @@ class MapProduct:
             )
 
     def _publish(self) -> None:
-        """All files are made before the first gets its name."""
+        """All files are made before the first gets its name; the map is the last to get it."""
         with ExitStack() as stack:
             for path, raster in self._rasters.items():
                 raster.publish(stack.enter_context(atomic_file(path)))
-        cog.write_category_names(self.out, self.legend)
+            beside = self.out.with_name(self.out.name + ".aux.xml")
+            names = stack.enter_context(atomic_file(beside))
+            names.write_text(cog.category_names(self.legend), encoding="utf-8")
 
 
 def decide(logits: Tensor, confidence: bool = False) -> Decision:

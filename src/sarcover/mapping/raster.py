@@ -7,7 +7,6 @@ what was written: on a full disk GDAL may end without an error and leave a file 
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,11 +25,10 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.shutil import copy
 from rasterio.windows import Window
 
-from sarcover.errors import SarcoverError
+from sarcover.scene.disk import MIB, gdal_errors, require_room
 
 NODATA = 255
 BLOCK = 512
-_MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class ByteRaster:
         self.path, self.out, self.shape, self.look = path, out, shape, look
         self.histogram: NDArray[np.int64] = np.zeros(256, dtype=np.int64)
         placed = {} if crs is None and transform.is_identity else {"crs": crs, "transform": transform}
-        with writing(out), _no_georeference_is_fine():
+        with gdal_errors(out), _no_georeference_is_fine():
             self._file = rasterio.open(
                 path, "w", driver="GTiff", height=shape[0], width=shape[1], count=1, dtype="uint8",
                 nodata=NODATA, tiled=True, blockxsize=BLOCK, blockysize=BLOCK, BIGTIFF="IF_SAFER", **placed,
@@ -86,20 +84,20 @@ class ByteRaster:
     def write(self, values: NDArray[np.uint8], row: int, column: int) -> None:
         """values: (h, w) uint8, to lie with its upper left pixel at row, column."""
         window = Window(column, row, values.shape[1], values.shape[0])
-        with writing(self.out):
+        with gdal_errors(self.out):
             self._file.write(values, 1, window=window)
         self.histogram += np.bincount(values.ravel(), minlength=256)
 
     def publish(self, path: Path) -> None:
         """Overviews, then the COG at `path`, then the count of what it holds, overviews too."""
-        with writing(self.out), _no_georeference_is_fine():
+        with gdal_errors(self.out), _no_georeference_is_fine():
             self._file.close()
             with rasterio.open(self.path, "r+") as raster:
                 raster.build_overviews(_levels(self.shape), self.look.resampling)
             if self.path.stat().st_size < working_bytes(self.shape):
                 raise RasterioError("the working file is incomplete")
             before = _counts(self.path)
-            require_room(self.out, _MIB)  # GDAL 3.10 crashes where not even the header can be written
+            require_room(self.out, MIB)  # GDAL 3.10 crashes where not even the header can be written
             copy(
                 str(self.path), str(path), driver="COG", COMPRESS="LZW", BLOCKSIZE=BLOCK,
                 BIGTIFF="IF_SAFER", NUM_THREADS="ALL_CPUS",
@@ -119,32 +117,6 @@ class ByteRaster:
         except (RasterioError, CPLE_BaseError):
             if error is None:
                 raise
-
-
-@contextmanager
-def writing(out: Path) -> Iterator[None]:
-    """Turns GDAL's errors on writing into one line for the user."""
-    try:
-        yield
-    except (RasterioError, CPLE_BaseError) as error:
-        free = shutil.disk_usage(out.parent).free
-        raise SarcoverError(
-            f"{out} cannot be written: the disk {'is full' if free < 4 * _MIB else 'reports an error'}",
-            got=f"{error}; {free // _MIB} MiB are free",
-            do="free some space and run again",
-        ) from error
-
-
-def require_room(out: Path, needed: int) -> None:
-    """Refuses to begin what the disk has no room for; needed: bytes."""
-    free = shutil.disk_usage(out.parent).free
-    if free < needed:
-        raise SarcoverError(
-            f"{out} cannot be written: the disk is full",
-            expected=f"{-(-needed // _MIB)} MiB of free space",
-            got=f"{free // _MIB} MiB",
-            do="free some space and run again",
-        )
 
 
 def working_bytes(shape: tuple[int, int]) -> int:

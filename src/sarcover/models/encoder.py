@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sarcover.errors import SarcoverError
 from sarcover.models.attention import Block, PatchMerging
 from sarcover.models.token_plan import StagePlan, masked_plan, plain_plan, reach
+from sarcover.models.uncompiled import uncompiled
 
 PATCH = 4  # pixels a side of a token of the first stage
 CELL = 32  # pixels a side of a token of the last stage, and of a mixing cell
@@ -62,7 +63,7 @@ def sincos_table(rows: int, columns: int, dim: int) -> np.ndarray[Any, np.dtype[
     return np.concatenate([encode(column), encode(row)], axis=1).astype(np.float32)
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@uncompiled
 @lru_cache(maxsize=16)
 def positions(rows: int, columns: int, dim: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """`sincos_table` as a tensor (1, rows * columns, dim)."""

@@ -7,6 +7,7 @@ the other one took. Every image is so encoded once and reconstructed everywhere.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -32,6 +33,7 @@ from sarcover.models.reconstruction import (
     reconstruction_loss,
     unpatchify,
 )
+from sarcover.models.uncompiled import uncompiled
 from sarcover.radar import sar_weights
 
 __all__ = ["CELL", "MixMIMEncoder", "SarWMixMAE", "encoder_settings"]
@@ -68,7 +70,7 @@ class SarWMixMAE(nn.Module):
         weight_scale: scale in their exponent.
 
     Raises:
-        SarcoverError: settings that make no model.
+        SarcoverError: settings that make no model, or images too small to hide a share of their cells.
     """
 
     def __init__(
@@ -95,6 +97,8 @@ class SarWMixMAE(nn.Module):
         self.encoder = MixMIMEncoder(image_size, in_chans, embed_dim, depths, heads, windows)
         self.sar_norm = Normalisation(in_chans)
         self.mask_ratio, self.mask_per, self.norm_pix = mask_ratio, mask_per, norm_pix
+        padded = image_size + -image_size % self.encoder.reach
+        _hidden_cells(padded // CELL, padded // CELL, mask_ratio)
         self.weight_mode, self.weight_domain, self.weight_scale = weight_mode, weight_domain, weight_scale
         self.decoder_grid = (self.encoder.grid[0] // 8, self.encoder.grid[1] // 8)
         table = torch.from_numpy(sincos_table(*self.decoder_grid, decoder_dim))[None]
@@ -129,7 +133,7 @@ class SarWMixMAE(nn.Module):
             `loss`, a scalar, and `mask` (1 or B, h, w) as it was used.
 
         Raises:
-            SarcoverError: an odd batch, or bands or mask that do not fit.
+            SarcoverError: an odd batch, bands or mask that do not fit, or images too small to mask.
         """
         images = self._images(batch)
         mask = self._mask(mask, images.x, generator)
@@ -164,7 +168,7 @@ class SarWMixMAE(nn.Module):
         """All cells of both images of each mix: (2B, L, 32 * 32 * C), first with M = 1 hidden, then M = 0."""
         return self._last(self._mixed_tokens(latents, mask), None)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @uncompiled
     def weights(self, db: Tensor, x: Tensor, valid: Tensor) -> Tensor:
         """SAR-W weights (B, C, H, W) of a batch in dB (`db`), normalised (`x`); 0 where invalid."""
         if self.weight_mode == "none":
@@ -250,7 +254,7 @@ class SarWMixMAE(nn.Module):
         pad = (0, padded.shape[3] - size[1], 0, padded.shape[2] - size[0])
         return _Images(padded, F.pad(db.to(x.dtype), pad), F.pad(valid, pad), size)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @uncompiled
     def _mask(self, mask: Tensor | None, x: Tensor, generator: torch.Generator | None) -> Tensor:
         """The mask (1 or B, h, w) bool on the CPU, drawn or checked."""
         images, grid = len(x), (x.shape[2] // CELL, x.shape[3] // CELL)
@@ -272,9 +276,9 @@ class SarWMixMAE(nn.Module):
         return mask
 
     def _draw(self, images: int, grid: tuple[int, int], generator: torch.Generator | None) -> Tensor:
-        count = grid[0] * grid[1]
+        count, hidden = grid[0] * grid[1], _hidden_cells(*grid, self.mask_ratio)
         masks = 1 if self.mask_per == "batch" else images // 2
-        chosen = torch.rand(masks, count, generator=generator).argsort(1)[:, : int(count * self.mask_ratio)]
+        chosen = torch.rand(masks, count, generator=generator).argsort(1)[:, :hidden]
         mask = torch.zeros(masks, count, dtype=torch.bool).scatter(1, chosen, True).view(masks, *grid)
         return mask if self.mask_per == "batch" else torch.cat([mask, mask.flip(0)])
 
@@ -292,7 +296,7 @@ class SarWMixMAE(nn.Module):
         return (patches - statistics.mean) / statistics.std, statistics
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@uncompiled
 def _hidden_first(mask: Tensor) -> tuple[int, Tensor]:
     """How many cells each mask hides, and the cells (1 or B, L) with the hidden ones first."""
     cells = mask.flatten(1)
@@ -313,3 +317,18 @@ def _check(decoder_dim: int, decoder_depth: int, decoder_heads: int, mask_ratio:
         )
     if not 0.0 < mask_ratio < 1.0:
         raise SarcoverError("pretraining: mask_ratio", expected="0 < ratio < 1", got=str(mask_ratio))
+
+
+def _hidden_cells(height: int, width: int, mask_ratio: float) -> int:
+    """How many of height x width cells are taken from the partner: some, but not all."""
+    count = height * width
+    hidden = int(count * mask_ratio)
+    if 1 <= hidden < count:
+        return hidden
+    side = max(2, math.ceil(math.sqrt(1 / mask_ratio)))
+    raise SarcoverError(
+        f"pretraining: {hidden} of {count} cells of {CELL} px would be hidden at mask_ratio {mask_ratio:g}",
+        expected=f"patches of {side * CELL} px or more",
+        got=f"{height * CELL} x {width * CELL} px",
+        do="prepare larger patches (--patch), or change --mask-ratio",
+    )

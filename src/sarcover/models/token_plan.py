@@ -21,6 +21,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sarcover.models.uncompiled import uncompiled
+
 
 class TokenGroup(NamedTuple):
     """Segments of one length, side by side in the stage's order; attention runs within each segment.
@@ -71,7 +73,7 @@ def reach(windows: Sequence[int], patch: int) -> int:
     return math.lcm(*(patch * 2**stage * window for stage, window in enumerate(windows)))
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@uncompiled
 @lru_cache(maxsize=32)
 def plain_plan(
     grid: tuple[int, int], windows: tuple[int, ...], device: torch.device
@@ -91,7 +93,7 @@ def plain_plan(
         return _assemble(grid, orders, 1, device)
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@uncompiled
 def masked_plan(
     grid: tuple[int, int],
     windows: Sequence[int],

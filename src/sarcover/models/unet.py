@@ -1,13 +1,13 @@
 """The yardstick: a plain U-Net that sees the local statistics of the backscatter.
 
-Ronneberger et al. 2015 (arXiv 1505.04597), four downsamplings, padded convolutions. On L-band scenes with few
-labels, local mean and standard deviation as extra input bands and half the resolution inside were worth
-more than any refinement of the network.
+Ronneberger et al. 2015 (arXiv 1505.04597), four downsamplings, padded convolutions. Two things are added.
+Local mean and standard deviation of the backscatter come in beside the bands, for a single pixel is mostly
+speckle, and a network with few labels need not learn first to average it away. Inside it works at half the
+resolution, which costs about a quarter; the last convolution sees the pixels themselves again.
 
-The norm is LayerNorm over the channels of each pixel (as in ConvNeXt, arXiv 2201.03545). Batch statistics
-would depend on how much nodata the training patches hold, those of GroupNorm on what else lies in a map's
-window, so that windows would disagree where they overlap. In short runs on the three L-band scenes the norms
-differed by no more than two seeds of the same one.
+The norm is BatchNorm: once trained it is a fixed scale and shift, so that map windows agree where they
+overlap, which they do not under GroupNorm. In runs of a few hundred steps on the three L-band scenes it
+learned markedly faster than LayerNorm over the channels of each pixel, the other norm with this property.
 """
 
 from __future__ import annotations
@@ -127,18 +127,20 @@ def masked_statistics(x: Tensor, valid: Tensor, stride: int = 1) -> Tensor:
     return torch.cat(features, 1)
 
 
-class PixelNorm(nn.LayerNorm):
-    """LayerNorm over the channels of each pixel of (B, C, H, W)."""
+class _Norm(nn.BatchNorm2d):
+    """BatchNorm that takes its running statistics where a batch has one value a channel, and so no spread."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W), channels last in memory."""
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        """(B, C, H, W)."""
+        if self.training and x.numel() == x.shape[1]:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False)
+        return super().forward(x)
 
 
 def _convolution(incoming: int, outgoing: int, stride: int = 1) -> nn.Sequential:
     """3x3 convolution, norm, GELU."""
     convolution = nn.Conv2d(incoming, outgoing, 3, stride, padding=1, bias=False)
-    return nn.Sequential(convolution, PixelNorm(outgoing), nn.GELU())
+    return nn.Sequential(convolution, _Norm(outgoing), nn.GELU())
 
 
 def _block(incoming: int, outgoing: int) -> nn.Sequential:

@@ -1,18 +1,13 @@
-"""Rasters that belong to scenes: which belongs to which, and optical companions on a scene's grid."""
+"""Rasters that belong to scenes: which belongs to which."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from sarcover.errors import SarcoverError
-from sarcover.scene import OnGrid, Optical, Scene, open_optical
+from sarcover.scene import OnGrid, Optical, OpticalOnGrid, Scene, open_optical
 from sarcover.scene.raster import RasterFile
 
 RASTERS = (".tif", ".tiff", ".vrt", ".img", ".png")
@@ -76,41 +71,13 @@ def labels_on_grid(scene: Scene, companions: Companions) -> OnGrid | None:
     return labels if labels.overlaps() else None
 
 
-@dataclass(frozen=True)
-class OpticalOnGrid:
-    """The optical companions of a scene, side by side.
-
-    Attributes:
-        kind: bands, scale and type that all companions have.
-        values: the bands on the scene's grid, 0 where there are none.
-        marked: the same with 1 there.
-    """
-
-    kind: Optical
-    values: OnGrid
-    marked: OnGrid
-
-    @staticmethod
-    def covering(scene: Scene, companions: Companions, kind: Optical) -> OpticalOnGrid | None:
-        """The companions that reach a scene; None if none does."""
-        paths = companions.of(scene)
-        if not paths:
-            return None
-        grid = (scene.crs, scene.transform, scene.shape)
-        values = OnGrid(paths, *grid, kind="bilinear", fill=0)
-        marked = OnGrid(paths, *grid, kind="bilinear", fill=1)
-        return OpticalOnGrid(kind, values, marked) if values.overlaps() else None
-
-    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Numbers (B, h, w) in the companions' type, 0 where invalid; where all bands are valid (h, w)."""
-        values = self.values.read(window, bands=range(1, len(self.kind.bands) + 1))
-        # A pixel that is 0 beside one fill value and 1 beside the other is in no file.
-        missing = (values[0] == 0) & (self.marked.read(window) == 1)
-        valid = ~missing & np.isfinite(values).all(0)
-        nodata = self.kind.file.info.nodatas[0]
-        if nodata is not None:
-            valid &= (values != nodata).all(0)
-        return np.where(valid, values, 0).astype(values.dtype), valid
+def optical_on_grid(scene: Scene, companions: Companions, kind: Optical) -> OpticalOnGrid | None:
+    """The optical companions that reach a scene, all of this kind; None if none does."""
+    paths = companions.of(scene)
+    if not paths:
+        return None
+    optical = OpticalOnGrid(kind, paths, scene)
+    return optical if optical.overlaps() else None
 
 
 def optical_kind(companions: Companions) -> Optical | None:

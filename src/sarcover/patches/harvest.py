@@ -21,9 +21,15 @@ from sarcover.patches.statistics import Moments
 from sarcover.patches.store import SPLITS
 from sarcover.patches.writer import ShardWriter
 
+_ROUNDING = 1e-9  # of the mean: what sums of equal numbers may be off by
+
 
 class Harvest:
     """Takes windows, writes the patches that are worth keeping, and knows what became of all.
+
+    Statistics are those of the training split's own pixels, whatever else its patches show
+    (`share_context`). Where training patches overlap (`stride` below `patch`), a pixel counts in statistics
+    and class counts once for each patch that shows it.
 
     Args:
         settings: what is worth keeping, and how splits are isolated.
@@ -68,11 +74,14 @@ class Harvest:
         if self.classes:
             self.labelled_pixels += int(np.count_nonzero(layers["valid"] & (layers["label"] != IGNORE)))
         for split in splits:
-            if np.any(layers["codes"] == CODE_OF[split]):
+            mine = layers["codes"] == CODE_OF[split]
+            if np.any(mine):
                 patch = cut_split(layers, split, share_context=self.settings.share_context)
-                self._judge(source.grid.name, row, col, split, patch)
+                self._judge(source.grid.name, row, col, split, patch, mine)
 
-    def _judge(self, scene: str, row: int, col: int, split: str, patch: Layers) -> None:
+    def _judge(
+        self, scene: str, row: int, col: int, split: str, patch: Layers, mine: NDArray[np.bool_]
+    ) -> None:
         labels = patch.get("label", np.zeros(0, np.uint8))
         counts = np.bincount(labels.ravel(), minlength=256)[: self.classes]
         valid_share, labelled_share = patch["valid"].mean(), counts.sum() / self.settings.patch**2
@@ -80,7 +89,10 @@ class Harvest:
         if reason:
             self.dropped[split, reason] += 1
             return
-        shard, position = self._keep(split, patch, counts)
+        if split == "train":
+            self._measure(patch, mine)
+        self.class_counts[split] += counts
+        shard, position = self.writer.add(patch)
         acquired = self._sources[scene].scene.acquired
         self.rows.append(
             {
@@ -109,18 +121,13 @@ class Harvest:
             return "too few labelled pixels"
         return ""
 
-    def _keep(self, split: str, patch: Layers, counts: NDArray[np.int64]) -> tuple[int, int]:
-        if split == "train":
-            self._measure(patch)
-        self.class_counts[split] += counts
-        return self.writer.add(patch)
-
-    def _measure(self, patch: Layers) -> None:
+    def _measure(self, patch: Layers, mine: NDArray[np.bool_]) -> None:
+        """Takes the valid pixels (P, P) of the split itself: context of others belongs to no statistics."""
         db = radar.to_db(patch["sar"].astype(np.float32), self.scene.unit, self.scene.calibration_db)
-        self.sar_moments.add(db, patch["valid"])
+        self.sar_moments.add(db, patch["valid"] & mine)
         if self.optical and self.optical_moments:
             reflectance = patch["optical"].astype(np.float64) / self.optical.scale
-            self.optical_moments.add(reflectance, patch["optical_valid"])
+            self.optical_moments.add(reflectance, patch["optical_valid"] & mine)
 
     def index(self) -> geopandas.GeoDataFrame:
         """The index of the patches, with their footprints."""
@@ -138,7 +145,7 @@ class Harvest:
         return {split: counts[split] for split in SPLITS}
 
     def refuse_empty(self) -> None:
-        """Raises a SarcoverError if there is nothing to train on, with what to do about it."""
+        """Raises a SarcoverError if there is nothing to learn from, with what to do about it."""
         refuse_nothing(self.valid_pixels, self.labelled_pixels if self.classes else None)
         if not self.patches()["train"]:
             dropped = [
@@ -150,6 +157,22 @@ class Harvest:
                 got=f"none; dropped: {', '.join(dropped)}" if dropped else "no pixel of code train",
                 do="lower --min-valid or --min-labelled, or check the split's settings",
             )
+        statistics = self.sar_moments.result()
+        if statistics is None:
+            raise SarcoverError(
+                "no pixel of the training split is valid in its patches",
+                expected="statistics of the training split's own radar",
+                do="check the split's settings, or raise --min-labelled",
+            )
+        for band, mean, std in zip(self.scene.bands, statistics["mean"], statistics["std"], strict=True):
+            if std <= _ROUNDING * abs(mean):
+                raise SarcoverError(
+                    f"the backscatter of {band} is the same in all of the training split",
+                    expected="values that differ: models divide by their standard deviation",
+                    got=f"{mean:g} throughout",
+                    do="check the files (sarcover info), leave that band out with --bands, or choose another "
+                    "split",
+                )
 
 
 def refuse_nothing(valid: int, labelled: int | None) -> None:

@@ -14,10 +14,10 @@ from rasterio.windows import Window
 from sarcover.config import PrepareSettings
 from sarcover.errors import SarcoverError
 from sarcover.legend import IGNORE, Legend
-from sarcover.patches.companions import Companions, OpticalOnGrid, labels_on_grid, optical_kind
+from sarcover.patches.companions import Companions, labels_on_grid, optical_kind, optical_on_grid
 from sarcover.patches.extract import Layers
 from sarcover.patches.grids import Grid
-from sarcover.scene import OnGrid, Optical, Scene, find_scenes, open_scene
+from sarcover.scene import OnGrid, Optical, OpticalOnGrid, Scene, find_scenes, open_scene
 
 _STEP = 1024  # side of the windows in which a whole scene is looked through
 
@@ -53,7 +53,7 @@ class Source:
         if self.legend is not None:
             layers["label"] = self._label(window, self.legend)
         if self.optical is not None:
-            layers["optical"], layers["optical_valid"] = self.optical.read(window)
+            layers["optical"], layers["optical_valid"] = self.optical.read_source(window)
         elif self.optical_kind is not None:
             layers["optical"] = np.zeros(
                 (len(self.optical_kind.bands), *valid.shape), self.optical_kind.dtype
@@ -115,7 +115,7 @@ def gather(settings: PrepareSettings, legend: Legend | None) -> tuple[list[Sourc
     sources = []
     for name, scene in zip(unique_names(scenes), scenes, strict=True):
         grid = Grid(name, scene.crs, scene.transform, scene.shape)
-        companion = OpticalOnGrid.covering(scene, optical, kind) if kind else None
+        companion = optical_on_grid(scene, optical, kind) if kind else None
         sources.append(Source(scene, grid, legend, labels_on_grid(scene, labels), kind, companion))
     if labels.paths:
         warnings += _without(sources, "labels", [source.labels for source in sources])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -14,13 +12,11 @@ import numpy as np
 import rasterio
 import yaml
 from rasterio.windows import Window
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sarcover.config import PrepareSettings
 from sarcover.errors import SarcoverError
-from sarcover.files import atomic_folder, refuse_existing, write_json
-from sarcover.legend import IGNORE, load_legend
+from sarcover.files import atomic_folder, write_json
+from sarcover.legend import IGNORE, legend_names, load_legend
 from sarcover.patches.blocks import Block, BlockGrid, assign_blocks, count_blocks
 from sarcover.patches.extract import pad, plan_windows
 from sarcover.patches.harvest import Harvest, refuse_nothing
@@ -28,6 +24,7 @@ from sarcover.patches.inputs import Source, gather
 from sarcover.patches.proof import in_words, prove, refuse_leaks
 from sarcover.patches.split import ByBlock, ByRaster, SplitRule, WholeScenes, by_month
 from sarcover.patches.store import StoreMeta, open_store
+from sarcover.progress import progress
 from sarcover.scene import OnGrid
 
 
@@ -46,8 +43,8 @@ def prepare(settings: PrepareSettings) -> dict[str, Any]:
             split in which a labelled pixel is in two splits, or whose guard distance is not kept.
     """
     check_settings(settings)
-    with atomic_folder(settings.out, overwrite=settings.overwrite) as folder:
-        legend = load_legend(settings.legend) if settings.labels else None
+    with atomic_folder(settings.out, marker="store.yaml", overwrite=settings.overwrite) as folder:
+        legend = load_legend(settings.legend) if settings.labels and settings.legend else None
         sources, warnings = gather(settings, legend)
         rule = make_rule(settings, sources)
         if isinstance(rule, WholeScenes):
@@ -99,13 +96,15 @@ def check_settings(settings: PrepareSettings) -> None:
         raise SarcoverError(
             "split_raster and split raster go together", do="give --split raster --split-raster FILE"
         )
+    if settings.labels and not settings.legend:
+        raise SarcoverError(
+            "labels need a legend, which says what their codes mean",
+            expected=f"--legend: one of {', '.join(legend_names())}, or a YAML file",
+        )
     if settings.share_context and not settings.labels:
         raise SarcoverError(
             "share_context needs labels", expected="a split of labelled pixels", do="leave it out"
         )
-    out = refuse_existing(settings.out, settings.overwrite)
-    if out.exists() and not (out / "store.yaml").is_file():
-        raise SarcoverError(f"{out} is no store", expected="a store to overwrite", do="choose another name")
 
 
 def make_rule(settings: PrepareSettings, sources: list[Source]) -> SplitRule:
@@ -133,14 +132,14 @@ def _blocks(settings: PrepareSettings, sources: list[Source]) -> ByBlock:
     pixels: Counter[Block] = Counter()
     valid_pixels = 0
     windows = [(source, window) for source in sources for window in source.windows()]
-    with _progress("weigh blocks", len(windows)) as advance:
+    with progress("weigh blocks", len(windows)) as advance:
         for source, window in windows:
             layers = source.read(window)
             counted = layers["valid"] & (layers["label"] != IGNORE) if "label" in layers else layers["valid"]
             place = int(window.row_off), int(window.col_off)
             pixels.update(count_blocks(*blocks.blocks(source.grid, *place, counted.shape), counted))
             valid_pixels += int(np.count_nonzero(layers["valid"]))
-            advance()
+            advance(1)
     refuse_nothing(valid_pixels, sum(pixels.values()))
     code_of = assign_blocks(
         pixels,
@@ -155,14 +154,14 @@ def _harvest(settings: PrepareSettings, sources: list[Source], rule: SplitRule, 
     patch, stride = settings.patch, settings.stride or settings.patch
     harvest = Harvest(settings, sources, folder)
     plans = [(source, plan_windows(source.grid.shape, patch, stride)) for source in sources]
-    with _progress("cut patches", sum(len(plan) for _, plan in plans)) as advance:
+    with progress("cut patches", sum(len(plan) for _, plan in plans)) as advance:
         for source, plan in plans:
             height, width = source.grid.shape
             for (row, col), splits in plan.items():
                 window = Window(col, row, min(patch, width - col), min(patch, height - row))
                 layers = source.read(window) | {"codes": rule.codes(source.grid, window)}
                 harvest.take(source, row, col, pad(layers, patch), splits)
-                advance()
+                advance(1)
     harvest.refuse_empty()
     return harvest
 
@@ -182,7 +181,7 @@ def _describe(settings: PrepareSettings, sources: list[Source], harvest: Harvest
         patch=settings.patch,
         legend=sources[0].legend,
         optical_bands=optical.bands if optical else (),
-        optical_scale=1 / optical.scale if optical else None,
+        optical_scale=optical.scale if optical else None,
         optical_dtype=str(optical.dtype) if optical else None,
         statistics=statistics,
         optical_statistics=harvest.optical_moments.result() if harvest.optical_moments else None,
@@ -209,16 +208,6 @@ def _describe_scene(source: Source) -> dict[str, Any]:
         "acquired": scene.acquired.isoformat() if scene.acquired else None,
         "sensor": scene.sensor,
     }
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr with the time left, where stderr is a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
 
 
 _YAML_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

@@ -22,16 +22,17 @@ from typing import Any
 
 import geopandas
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from sarcover.config import Unit
 from sarcover.errors import SarcoverError
+from sarcover.files import read_yaml
 from sarcover.legend import IGNORE, Legend
 
 FORMAT = "sarcover-store"
 VERSION = 1
 SPLITS = ("train", "val", "test")
+_MEND = "copy the store again, or make it again with: sarcover prepare"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class StoreMeta:
         patch: patch side, pixels.
         legend: meaning of the labels 0..K-1; None in an unlabelled store.
         optical_bands: names of the optical bands; empty without optical companions.
-        optical_scale: reflectance = number * scale; None without optical companions.
+        optical_scale: reflectance = number / scale; None without optical companions.
         optical_dtype: dtype of the optical numbers; None without optical companions.
         statistics: per band `mean` and `std` in dB (uncalibrated: of the numbers) of the training patches.
         optical_statistics: the same of reflectance; None where no training patch has optical pixels.
@@ -192,10 +193,7 @@ def _read_meta(path: Path) -> StoreMeta:
     file = path / "store.yaml"
     if not file.is_file():
         raise SarcoverError(f"{path} is not a patch store", expected="a folder with store.yaml in it")
-    try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_YAML_LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise _broken(file, "valid YAML", str(error)) from error
+    content = read_yaml(file, do=_MEND)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise SarcoverError(f"{file} does not belong to a patch store", expected=f"format: {FORMAT}")
     if content.get("version") != VERSION:
@@ -247,9 +245,5 @@ def _broken(file: Path, expected: str, got: str) -> SarcoverError:
         f"{file} is broken",
         expected=expected,
         got=got,
-        do="copy the store again, or make it again with: sarcover prepare",
+        do=_MEND,
     )
-
-
-# The C loader reads the hashes of a national store in a second, the Python one in a minute.
-_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

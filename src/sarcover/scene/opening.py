@@ -105,15 +105,15 @@ def _listed(folder: Path) -> tuple[list[Path], list[tuple[Path, ...]]]:
 
 
 def sample(scene: Scene) -> NDArray[Any]:
-    """Some of a scene's numbers that are not declared nodata: nine small windows, all bands, flat."""
+    """Some of a scene's numbers that are not declared nodata, (C, N): nine small windows, all bands."""
     height, width = scene.shape
     parts = []
     for row in np.linspace(0, max(0, height - _SAMPLE), 3).astype(int):
         for col in np.linspace(0, max(0, width - _SAMPLE), 3).astype(int):
             window = Window(col, row, min(_SAMPLE, width - col), min(_SAMPLE, height - row))
             values, valid = scene.read_declared(window)
-            parts.append(values[:, valid].ravel())
-    return np.concatenate(parts)
+            parts.append(values[:, valid])
+    return np.concatenate(parts, axis=1)
 
 
 def _one_scene(paths: list[Path]) -> list[Path]:
@@ -222,13 +222,18 @@ def _names(files: list[RasterFile], indexes: list[int]) -> tuple[str, ...]:
 
 
 def _choose(scene: Scene, bands: tuple[str, ...]) -> Scene:
-    if scene.bands == tuple(f"band{n}" for n in range(1, len(scene.bands) + 1)) and len(bands) == len(
-        scene.bands
-    ):
-        if bands != scene.bands:
-            log.warning("%s: its bands have no names; taken in order as %s", scene.name, ", ".join(bands))
-        return replace(scene, bands=bands)
-    return scene.select(bands)
+    unnamed = scene.bands == tuple(f"band{n}" for n in range(1, len(scene.bands) + 1))
+    if not unnamed or set(bands) <= set(scene.bands):
+        return scene.select(bands)
+    if len(bands) != len(scene.bands):
+        raise SarcoverError(
+            f"{scene.name}: its {len(scene.bands)} bands have no names",
+            expected="--bands with a name for each of them, in the order of the file",
+            got=" ".join(bands),
+            do=f"name all of them, or choose among {', '.join(scene.bands)}",
+        )
+    log.warning("%s: its bands have no names; taken in order as %s", scene.name, ", ".join(bands))
+    return replace(scene, bands=bands)
 
 
 def _acquired(info: RasterInfo, path: Path) -> datetime | None:

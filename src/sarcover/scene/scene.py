@@ -17,7 +17,7 @@ from sarcover.config import Unit
 from sarcover.errors import SarcoverError
 from sarcover.radar import to_db
 from sarcover.scene.raster import RasterFile
-from sarcover.scene.units import Radiometry
+from sarcover.scene.units import Radiometry, measured_db
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ class Scene:
         Returns:
             values: (C, h, w) in the source's dtype and unit.
             valid: (h, w) bool, all bands valid: not nodata by tag, mask layer or mask band, finite, and > 0
-                where the unit has no other numbers (dn, amplitude, linear power).
+                where the unit has no other numbers (dn, amplitude, linear power); dB from -100 to 60 and not
+                exactly 0 in all bands.
 
         Raises:
             SarcoverError: a file that cannot be read there.
@@ -130,10 +131,12 @@ class Scene:
         values, valid = self.read_declared(window)
         if self.unit in ("dn", "amplitude", "linear_power"):
             valid &= (values > 0).all(0)
+        elif self.unit == "db":
+            valid &= measured_db(values)
         return values, valid
 
     def read_declared(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """As `read_source`, but valid also where a number has no logarithm."""
+        """As `read_source`, but valid also where a number has no logarithm or can be no measurement."""
         read = [source.read(window) for source in self.sources]
         values = np.stack([band for band, _ in read])
         valid = np.logical_and.reduce([band for _, band in read])

@@ -30,6 +30,8 @@ _SPELLINGS: dict[str, Unit] = {
 }
 # 30 dB as the median of an area: no surface returns that.
 _LARGEST: dict[Unit, float] = {"linear_power": 1000.0, "amplitude": 1000.0**0.5}
+_DB_RANGE = (-100.0, 60.0)  # beyond it nothing on earth is measured: fill values
+_LOWEST_DB = -80.0  # as the median of an area: far below the noise of any radar
 _FEWEST = 64  # numbers that prove something: a scene of one pixel may well be above 0 dB
 log = logging.getLogger("sarcover")
 
@@ -59,8 +61,26 @@ def resolve(
         dtype: of the numbers.
 
     Raises:
-        SarcoverError: nothing says the unit, or a word that names none.
+        SarcoverError: nothing says the unit, a word that names none, or 8-bit numbers as DN.
     """
+    found = _resolve(name, declared, product, tags, dtype)
+    if found.unit == "dn" and dtype == np.uint8:
+        raise SarcoverError(
+            f"{name} cannot be dn",
+            expected="uint16 or float digital numbers",
+            got="8-bit numbers (uint8)",
+            do="--unit uncalibrated, or --unit amplitude",
+        )
+    return found
+
+
+def _resolve(
+    name: str,
+    declared: Unit | None,
+    product: Calibration | None,
+    tags: Mapping[str, str],
+    dtype: np.dtype[Any],
+) -> Calibration:
     if declared is not None and declared not in UNITS:
         raise SarcoverError(f"no unit is called {declared!r}", expected=", ".join(UNITS))
     base = product or Calibration("uncalibrated", ALOS2_CALIBRATION_DB, "unknown")
@@ -87,25 +107,56 @@ def resolve(
     )
 
 
+def measured_db(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where dB can be measurements, and not fill values that no tag names: (C, ...) -> (...) bool.
+
+    Fill is a number outside -100..60 dB in any band, or exactly 0 in all bands at once.
+    """
+    low, high = _DB_RANGE
+    measured: NDArray[np.bool_] = ((values >= low) & (values <= high)).all(0) & (values != 0).any(0)
+    return measured
+
+
 def check_plausible(name: str, unit: Unit, sample: NDArray[Any]) -> None:
-    """Refuses a unit that the numbers contradict.
+    """Refuses a unit that the numbers contradict, and warns of dB that are taken as fill.
 
     Args:
         name: of the file, for messages.
         unit: declared.
-        sample: some of its numbers that are not nodata; zeros do not count (a fill value without a tag).
+        sample: (C, N) some of its numbers that are not nodata; zeros do not count (a fill value without a
+            tag).
 
     Raises:
         SarcoverError: most numbers are negative but declared a power, amplitude or DN; "dB" that is nowhere
-            negative; fractions declared DN; powers beyond anything on earth.
+            negative, or lower than any radar measures; fractions declared DN; powers beyond anything on
+            earth.
     """
     values = sample[np.isfinite(sample) & (sample != 0)]
-    if values.size < _FEWEST or unit == "uncalibrated":
-        return
+    if values.size >= _FEWEST and unit != "uncalibrated":
+        _refuse_impossible(name, unit, values)
+    if unit == "db" and sample.size:
+        fill = float((~measured_db(sample)).mean())
+        if fill:
+            log.warning(
+                "%s: %.2g %% of a sample is exactly 0 dB or outside %g to %g dB: fill, which becomes nodata",
+                name,
+                100 * fill,
+                *_DB_RANGE,
+            )
+
+
+def _refuse_impossible(name: str, unit: Unit, values: NDArray[Any]) -> None:
     low, middle, high = (float(v) for v in np.percentile(values, [1, 50, 99]))
     got = f"1 % below {low:.4g}, median {middle:.4g}, 1 % above {high:.4g}"
     if unit == "db":
-        if not (values < 0).any():
+        if middle < _LOWEST_DB:
+            raise _implausible(
+                name,
+                unit,
+                f"a median above {_LOWEST_DB:g} dB",
+                got + "; scaled by 100, or mostly fill without a nodata tag?",
+            )
+        if not ((values < 0) & (values >= _DB_RANGE[0])).any():
             raise _implausible(name, unit, "some negative numbers", got)
         return
     negative = float((values < 0).mean())

@@ -11,11 +11,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import rasterio
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sarcover.config import SimulateSettings
 from sarcover.files import atomic_folder
+from sarcover.progress import progress
+from sarcover.scene.disk import gdal_errors
 from sarcover.simulate.fields import Area, Fields
 from sarcover.simulate.landcover import land
 from sarcover.simulate.optical import reflectance
@@ -35,20 +35,24 @@ def simulate(settings: SimulateSettings) -> Path:
     10000 in blue, green, red and near infrared, on the labels' grid. All EPSG:4326.
 
     Raises:
-        SarcoverError: settings that cannot be, or an existing folder without `overwrite`.
+        SarcoverError: settings that cannot be, an existing folder without `overwrite` or without scenes/ and
+            labels/, or a disk that is full.
     """
     tiles = check(settings)
-    with atomic_folder(settings.out, overwrite=settings.overwrite) as folder, _progress() as progress:
-        blocks = sum(len(list(tile.blocks(settings.size))) for tile in tiles)
-        task = progress.add_task("simulate", total=blocks)
-        # GDAL would cache a twentieth of the machine's memory.
-        with rasterio.Env(GDAL_CACHEMAX=128):
-            for tile in tiles:
-                with ExitStack() as stack:
-                    files = open_tile(stack, folder, tile, settings)
-                    for area in tile.blocks(settings.size):
-                        _write_block(files, area, settings)
-                        progress.advance(task)
+    blocks = sum(len(list(tile.blocks(settings.size))) for tile in tiles)
+    with (
+        atomic_folder(settings.out, marker=("scenes", "labels"), overwrite=settings.overwrite) as folder,
+        gdal_errors(Path(settings.out)),
+        progress("simulate", blocks) as advance,
+        rasterio.Env(GDAL_CACHEMAX=128),  # else GDAL would cache a twentieth of the machine's memory
+    ):
+        for tile in tiles:
+            with ExitStack() as stack:
+                files = open_tile(stack, folder, tile, settings)
+                for area in tile.blocks(settings.size):
+                    _write_block(files, area, settings)
+                    advance(1)
+            files.verify()
     return Path(settings.out)
 
 
@@ -64,9 +68,3 @@ def _write_block(files: TileFiles, area: Area, settings: SimulateSettings) -> No
     for month, target in files.opticals.items():
         bands = reflectance(fields, wide, ground, month, settings.cloud_cover)
         files.write(target, area, to_numbers(bands[:, inner[0], inner[1]]))
-
-
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal)

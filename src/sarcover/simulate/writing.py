@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from sarcover.config import SimulateSettings
@@ -23,17 +25,34 @@ from sarcover.simulate.tiles import SCENE_SHIFT, Tile, acquisition
 
 @dataclass(frozen=True)
 class TileFiles:
-    """The open files of one tile; a context manager's value, see `open_tile`."""
+    """The open files of one tile; a context manager's value, see `open_tile`.
+
+    `written` notes file, window and checksum of every block.
+    """
 
     tile: Tile
     label: Any
     scenes: dict[str, Any]
     opticals: dict[str, Any]
+    written: list[tuple[str, Window, int]] = field(default_factory=list)
 
     def write(self, target: Any, area: Area, values: npt.NDArray[Any]) -> None:
         """`values` (bands, height, width), or (height, width), where `area` lies in the tile."""
         window = Window(area.col - self.tile.col, area.row - self.tile.row, area.width, area.height)
-        target.write(values if values.ndim == 3 else values[None], window=window)
+        values = np.asarray(values if values.ndim == 3 else values[None], target.dtypes[0])
+        target.write(values, window=window)
+        self.written.append((target.name, window, crc32(values.tobytes())))
+
+    def verify(self) -> None:
+        """Reads the closed files back: on a full disk GDAL may end without an error and leave holes.
+
+        Raises:
+            RasterioError: a file does not hold what was written.
+        """
+        for path, window, checksum in self.written:
+            with rasterio.open(path) as file:
+                if crc32(file.read(window=window).tobytes()) != checksum:
+                    raise RasterioError(f"{Path(path).name} does not hold what was written")
 
 
 def open_tile(stack: ExitStack, folder: Path, tile: Tile, settings: SimulateSettings) -> TileFiles:

@@ -97,7 +97,7 @@ def to_device_batch(samples: Mapping[str, Tensor], meta: StoreMeta, device: torc
     }
     if meta.optical_scale is not None:
         optical_valid = moved["optical_valid"]
-        reflectance = moved["optical"].to(torch.float32) * meta.optical_scale
+        reflectance = moved["optical"].to(torch.float32) / meta.optical_scale
         batch["optical"] = torch.where(optical_valid[:, None], reflectance, 0.0)
         batch["optical_valid"] = optical_valid
     return batch

@@ -15,7 +15,8 @@ from lightning.fabric.strategies.fsdp import FSDPStrategy
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from sarcover.config import Device, Precision
+from sarcover.config import Precision
+from sarcover.devices import choose_device, device_count, flush_denormals
 from sarcover.errors import SarcoverError
 from sarcover.models.attention import Block
 from sarcover.training.run import TrainSettings, check_settings
@@ -38,13 +39,12 @@ def launch(settings: TrainSettings, job: Job) -> dict[str, Any]:
     """
     check_settings(settings)
     accelerator = choose_device(settings.device).type
-    if accelerator != "cpu" and settings.devices > _device_count(accelerator):
+    if accelerator != "cpu" and settings.devices > device_count(accelerator):
         raise SarcoverError(
             f"this machine does not have {settings.devices} {accelerator} devices",
-            got=str(_device_count(accelerator)),
+            got=str(device_count(accelerator)),
             do="lower --devices",
         )
-    torch.set_flush_denormal(True)
     fabric = Fabric(
         accelerator=accelerator,
         devices=settings.devices,
@@ -62,12 +62,12 @@ def launch(settings: TrainSettings, job: Job) -> dict[str, Any]:
 
 
 def _work(fabric: Fabric, job: Job, settings: TrainSettings) -> dict[str, Any]:
-    torch.set_flush_denormal(True)
     ours = logging.getLogger("sarcover")
     if fabric.world_size > 1 and fabric.is_global_zero and not ours.hasHandlers():
         logging.basicConfig(format="%(message)s")  # a new process, where no command line has set this up
         ours.setLevel(logging.INFO)
-    return job(fabric, settings)
+    with flush_denormals():
+        return job(fabric, settings)
 
 
 def _strategy(settings: TrainSettings, accelerator: str) -> str | DDPStrategy | FSDPStrategy:
@@ -86,26 +86,6 @@ def _strategy(settings: TrainSettings, accelerator: str) -> str | DDPStrategy | 
 def across(fabric: Fabric, values: Tensor, how: Literal["sum", "mean"]) -> Tensor:
     """Sum or mean of a tensor over all processes; each of them gets it, and all of them must call this."""
     return cast(Tensor, fabric.all_reduce(values, reduce_op=how))
-
-
-def choose_device(device: Device) -> torch.device:
-    """The device that is meant; `auto` is the first there is of cuda, mps, cpu.
-
-    Raises:
-        SarcoverError: it is not there.
-    """
-    there = [name for name in ("cuda", "mps", "cpu") if _device_count(name)]
-    if device == "auto":
-        return torch.device(there[0])
-    if device not in there:
-        raise SarcoverError(f"no {device} device", expected=" or ".join(there), do="choose --device auto")
-    return torch.device(device)
-
-
-def _device_count(kind: str) -> int:
-    if kind == "cuda":
-        return torch.cuda.device_count()
-    return 1 if kind == "cpu" else int(torch.backends.mps.is_available())
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

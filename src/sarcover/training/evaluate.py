@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from sarcover.bundle import load_model
 from sarcover.config import EvaluateSettings
+from sarcover.devices import choose_device, flush_denormals
 from sarcover.errors import SarcoverError
 from sarcover.files import refuse_existing, write_json
 from sarcover.metrics import scores
 from sarcover.patches import open_store
+from sarcover.progress import progress
 from sarcover.training.data import Batch, PatchDataset
-from sarcover.training.devices import autocast, choose_device
+from sarcover.training.devices import autocast
 from sarcover.training.fit import check_evaluation
 from sarcover.training.scoring import score
 
 
+@flush_denormals()
 def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     """Scores a model and writes `settings.out`.
 
@@ -34,7 +34,6 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     if settings.batch < 1:
         raise SarcoverError("batch", expected="1 or more", got=str(settings.batch))
     device = choose_device(settings.device)
-    torch.set_flush_denormal(True)
     store = open_store(settings.data)
     model = load_model(settings.model).to(device).eval()
     check_evaluation(store, model.bundle, settings.model)
@@ -46,17 +45,8 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
             logits: Tensor = model(batch)
         return logits
 
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(f"evaluate {settings.split}", total=len(data))
-        confusion = score(
-            predict,
-            data,
-            len(names),
-            batch=settings.batch,
-            device=device,
-            progress=lambda patches: progress.advance(bar, patches),
-        )
+    with progress(f"evaluate {settings.split}", len(data)) as advance:
+        confusion = score(predict, data, len(names), batch=settings.batch, device=device, progress=advance)
     if not confusion.sum():
         raise SarcoverError(f"split {settings.split} of {store.path} has no labelled pixel")
     metrics = scores(confusion, names, settings.split)

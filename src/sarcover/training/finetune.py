@@ -10,7 +10,6 @@ import torch
 from lightning.fabric import Fabric
 from lightning.fabric.wrappers import _FabricModule
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from sarcover.config import FinetuneSettings
@@ -30,6 +29,7 @@ from sarcover.training.outcome import write_bundle
 from sarcover.training.run import Run
 from sarcover.training.scoring import score
 from sarcover.training.seeds import Draw, derive
+from sarcover.weights import write_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class Validation:
             if self.fabric.is_global_zero:
                 note = {"step": done, "metrics": metrics}
                 with atomic_file(self.run.best) as temporary:
-                    save_file(weights, temporary, metadata={"best": json.dumps(note)})
+                    write_tensors(weights, temporary, {"best": json.dumps(note)})
             self.fabric.barrier()
         return {"val_miou": metrics["miou"], "val_oa": metrics["oa"]}
 

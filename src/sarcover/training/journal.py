@@ -12,11 +12,11 @@ from types import TracebackType
 from typing import Any
 
 from lightning.fabric.loggers.tensorboard import TensorBoardLogger
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TextColumn
 
 from sarcover.errors import SarcoverError
 from sarcover.files import atomic_file, disk_errors
+from sarcover.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -65,16 +65,7 @@ class Journal:
         self._table = Table(folder / "metrics.csv", done)
         self._board = _tensorboard(folder, done) if tensorboard else None
         self._score = ""
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[state]}"),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        self._bar = progress_bar(TextColumn("{task.fields[state]}"))
         self._task = self._bar.add_task(title, total=total, completed=done, state="")
         self._line_every = max(1, total // PLAIN_LINES)
         self._done, self._started = done, time.monotonic()

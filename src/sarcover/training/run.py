@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from sarcover.config import FinetuneSettings, PretrainSettings
@@ -131,6 +132,13 @@ class Run:
                 got="; ".join(f"{key} {now}" for key, _, now in differing),
                 do="give the settings it began with, or add --overwrite to begin anew",
             )
+        if old.get("threads", record["threads"]) != record["threads"]:
+            logger.warning(
+                "%s began with %s threads and goes on with %s: on a CPU its numbers may differ from one go's",
+                self.folder,
+                old["threads"],
+                record["threads"],
+            )
         if old.get("versions") != record["versions"] or old.get("commit") != record["commit"]:
             logger.warning(
                 "%s began with %s (%s) and goes on with %s (%s): its numbers may differ from one go's",
@@ -155,6 +163,7 @@ def _record(settings: TrainSettings, store: PatchStore, processes: int) -> dict[
             "unit": store.meta.unit,
         },
         "processes": processes,
+        "threads": torch.get_num_threads(),
         "versions": versions(),
         "commit": commit(),
     }
