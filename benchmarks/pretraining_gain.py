@@ -3,12 +3,12 @@
     python benchmarks/pretraining_gain.py --out bench-out/gain            # the simulated landscape
     python benchmarks/pretraining_gain.py --out bench-out/gain --real     # HH of the three real scenes
 
-Landscape: pretraining on three months of one simulated region without looking at labels; finetuning on one
-month's training blocks, all of them and one patch in ten; scored on the test blocks. Real: pretraining on
-the 24 Sentinel-1 VH tiles of s1s2_pairs and the pixels of the three scenes outside their test split;
-finetuning and scoring each scene isolated, by its split.tif. The Sentinel-1 tiles are 8-bit amplitude
-stretched by an unknown constant; they are brought to the scenes' mean dB, which the normalisation of the
-pretrained encoder takes out again.
+Landscape: pretraining on three months of one simulated region, training and validation blocks, without
+looking at labels; finetuning on one month's training blocks, all of them and one patch in ten; scored on the
+test blocks. Real: pretraining on the 24 Sentinel-1 VH tiles of s1s2_pairs and the pixels of the three scenes
+outside their test split; finetuning and scoring each scene isolated, by its split.tif. The Sentinel-1 tiles
+are 8-bit amplitude stretched by an unknown constant; they are brought to the scenes' mean dB, which the
+normalisation of the pretrained encoder takes out again. What is there already in --out is not computed again.
 """
 
 from __future__ import annotations
@@ -132,50 +132,71 @@ def _amplitude_to_mean_db(png: Path, out: Path, mean: float) -> None:
 
 def compare(out: Path, encoder: Path | None, store: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Every seed and share of the labels, from scratch and from the encoder."""
-    rows = []
-    for fraction in args.fractions:
-        for seed in args.seeds:
-            for init in (None, str(encoder)):
-                run = out / f"{store.name}-{fraction}-{seed}-{'scratch' if init is None else 'pretrained'}"
-                started = time.perf_counter()
-                finetune(
-                    FinetuneSettings(
-                        data=str(store),
-                        out=str(run),
-                        model="swin-upernet",
-                        size=args.size,
-                        init=init,
-                        steps=args.steps,
-                        batch=args.batch,
-                        learning_rate=args.rate,
-                        train_fraction=fraction,
-                        seed=seed,
-                        device="cpu",
-                        validations=args.validations,
-                        layer_decay=args.layer_decay,
-                        overwrite=True,
-                    )
-                )
-                metrics = evaluate(
-                    EvaluateSettings(
-                        model=str(run),
-                        data=str(store),
-                        out=str(run / "test.json"),
-                        device="cpu",
-                        overwrite=True,
-                    )
-                )
-                row = {
-                    "fraction": fraction,
-                    "seed": seed,
-                    "init": "scratch" if init is None else "pretrained",
-                    "miou": metrics["miou"],
-                    "oa": metrics["oa"],
-                    "seconds": time.perf_counter() - started,
-                }
-                print(json.dumps({"store": store.name, **row}), flush=True)
-                rows.append(row)
-    return rows
+    return [
+        one(out, encoder if init == "pretrained" else None, store, init, fraction, seed, args)
+        for fraction in args.fractions
+        for seed in args.seeds
+        for init in ("scratch", "pretrained")
+    ]
+
+
+def one(
+    out: Path,
+    encoder: Path | None,
+    store: Path,
+    init: str,
+    fraction: float,
+    seed: int,
+    args: argparse.Namespace,
+) -> dict[str, Any]:
+    """One finetuning and its score on the test split."""
+    run = out / f"{store.name}-{fraction}-{seed}-{init}"
+    if (run / "gain.json").exists():
+        found: dict[str, Any] = json.loads((run / "gain.json").read_text())
+        return found
+    cpu = time.process_time()
+    finetune(
+        FinetuneSettings(
+            data=str(store),
+            out=str(run),
+            model="swin-upernet",
+            size=args.size,
+            init=None if encoder is None else str(encoder),
+            steps=args.steps,
+            batch=args.batch,
+            learning_rate=args.rate,
+            train_fraction=fraction,
+            seed=seed,
+            device="cpu",
+            validations=args.validations,
+            layer_decay=args.layer_decay,
+            dropout=args.dropout,
+            ema=args.ema,
+            keep=args.keep,
+            overwrite=True,
+        )
+    )
+    metrics = evaluate(
+        EvaluateSettings(
+            model=str(run),
+            data=str(store),
+            out=str(run / "test.json"),
+            device="cpu",
+            borders=False,
+            overwrite=True,
+        )
+    )
+    row = {
+        "fraction": fraction,
+        "seed": seed,
+        "init": init,
+        "miou": metrics["miou"],
+        "oa": metrics["oa"],
+        "cpu_seconds": time.process_time() - cpu,
+    }
+    (run / "gain.json").write_text(json.dumps(row))
+    print(json.dumps({"store": store.name, **row}), flush=True)
+    return row
 
 
 def table(name: str, rows: list[dict[str, Any]]) -> str:
@@ -200,41 +221,53 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("SARCOVER_DATA", "../shared/data")))
     parser.add_argument("--real", action="store_true", help="the real scenes instead of the landscape")
     parser.add_argument("--landscape-size", type=int, default=2048)
-    parser.add_argument("--size", default="small")
-    parser.add_argument("--pretrain-steps", type=int, default=1500)
-    parser.add_argument("--pretrain-batch", type=int, default=32)
-    parser.add_argument("--pretrain-rate", type=float, default=1.5e-3, help="for a batch of 256")
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=6e-4)
+    parser.add_argument("--stores", nargs="+", help="of the stores to finetune on, these alone")
+    parser.add_argument("--size", default="tiny")
+    parser.add_argument("--pretrain-steps", type=int, default=1000)
+    parser.add_argument("--pretrain-batch", type=int, default=16)
+    parser.add_argument("--pretrain-rate", type=float, default=1.6e-2, help="for a batch of 256")
+    parser.add_argument("--norm-pix", action="store_true", help="reconstruct pixels normalised by cell")
+    parser.add_argument("--mask-per", default="batch", choices=("batch", "pair"))
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--dropout", type=float, default=0.1, help="of the decoder")
+    parser.add_argument("--ema", type=float, default=0.98)
+    parser.add_argument("--keep", default="best", choices=("best", "last"))
     parser.add_argument("--layer-decay", type=float, default=1.0)
-    parser.add_argument("--validations", type=int, default=5)
+    parser.add_argument("--validations", type=int, default=4)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--fractions", type=float, nargs="+", default=[1.0, 0.1])
-    parser.add_argument("--mask-per", default="batch")
     args = parser.parse_args()
     out = args.out / ("real" if args.real else "landscape")
     out.mkdir(parents=True, exist_ok=True)
-    unlabelled, stores = (
-        real_stores(out, args.data) if args.real else landscape_stores(out, args.landscape_size)
-    )
-    splits = ("train",) if args.real else ("train", "val")
-    pretrain(
-        PretrainSettings(
-            data=str(unlabelled),
-            out=str(out / "encoder"),
-            size=args.size,
-            splits=splits,
-            steps=args.pretrain_steps,
-            batch=args.pretrain_batch,
-            base_rate=args.pretrain_rate,
-            mask_per=args.mask_per,
-            device="cpu",
-            pictures=2,
-            overwrite=True,
+    if (out / "stores.json").exists():
+        unlabelled, stores = json.loads((out / "stores.json").read_text())
+    else:
+        unlabelled, stores = (
+            real_stores(out, args.data) if args.real else landscape_stores(out, args.landscape_size)
         )
-    )
-    results = {name: compare(out, out / "encoder", store, args) for name, store in stores.items()}
+        (out / "stores.json").write_text(json.dumps((unlabelled, stores), default=str))
+    encoder = out / "encoder"
+    if not (encoder / "bundle").exists():
+        pretrain(
+            PretrainSettings(
+                data=str(unlabelled),
+                out=str(encoder),
+                size=args.size,
+                splits=("train",) if args.real else ("train", "val"),
+                steps=args.pretrain_steps,
+                batch=args.pretrain_batch,
+                base_rate=args.pretrain_rate,
+                norm_pix=args.norm_pix,
+                mask_per=args.mask_per,
+                device="cpu",
+                pictures=2,
+                overwrite=True,
+            )
+        )
+    stores = {name: Path(store) for name, store in stores.items() if not args.stores or name in args.stores}
+    results = {name: compare(out, encoder, store, args) for name, store in stores.items()}
     (out / "gain.json").write_text(
         json.dumps({"arguments": {k: str(v) for k, v in vars(args).items()}, "rows": results}, indent=2)
     )

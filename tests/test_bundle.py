@@ -13,9 +13,9 @@ from torch import nn
 
 from sarcover.bundle import load_encoder, load_model, save_bundle
 from sarcover.errors import SarcoverError
-from sarcover.legend import LandClass, Legend
+from sarcover.legend import LandClass, Legend, load_legend
 from sarcover.metrics import scores
-from sarcover.models import MODELS, build_model
+from sarcover.models import MODELS, Segmenter, build_model
 from sarcover.models.mixmim import MixMIMEncoder, encoder_settings
 from sarcover.models.normalise import Normalisation
 
@@ -29,23 +29,28 @@ LEGEND = Legend(
     ),
     ignore=(0,),
 )
+WATER = load_legend("jaxa-water")
 
 
 def segmenter(name="unet", bands=1, **settings):
     torch.manual_seed(0)
-    model = build_model(name, size="tiny", sar_bands=bands, num_classes=3, **settings)
+    classes = 2 if MODELS[name].binary else 3
+    if "optical" in MODELS[name].optional_inputs:  # the batches here have none
+        settings = {"optical_bands": 2, **settings}
+    model = build_model(name, size="tiny", sar_bands=bands, num_classes=classes, **settings)
     model.sar_norm.set([-10.4327] * bands, [5.8041] * bands)
     return model.eval()
 
 
 def save(path, model, **changes):
+    optical = model.architecture["optical_bands"] if isinstance(model, Segmenter) else 0
     description = {
         "kind": "segmenter",
-        "legend": LEGEND,
+        "legend": WATER if getattr(model, "binary", False) else LEGEND,
         "bands": ("HH", "HV", "VV")[: model.sar_norm.channels],
         "unit": "dn",
         "radiometry": "gamma0",
-        "optical_bands": (),
+        "optical_bands": ("red", "nir", "blue", "green")[:optical],
         "patch": 64,
         "training": {"settings": {"data": Path("store"), "betas": (0.9, 0.95)}, "step": np.int64(7)},
         "metrics": None,

@@ -40,6 +40,7 @@ class ProbeSettings:
         steps: a count, or nothing.
         windows: four counts.
         mode: one of two.
+        refine: on, off, or left to the model.
         augment: on by default.
         overwrite: off by default.
     """
@@ -50,6 +51,7 @@ class ProbeSettings:
     steps: int | None = None
     windows: tuple[int, int, int, int] | None = None
     mode: Literal["fast", "exact"] = "fast"
+    refine: bool | None = None
     augment: bool = True
     overwrite: bool = False
 
@@ -122,6 +124,20 @@ def test_booleans_are_switched_both_ways() -> None:
     on = probe("--out", "o", "--no-augment", "--overwrite")
     assert (on.augment, on.overwrite) == (False, True)
     assert probe("--out", "o", "--no-overwrite", "--augment") == ProbeSettings("o")
+
+
+def test_a_boolean_may_be_left_open(tmp_path: Path) -> None:
+    assert [probe("--out", "o", *f).refine for f in ((), ("--refine",), ("--no-refine",))] == [
+        None,
+        True,
+        False,
+    ]
+    file = tmp_path / "recipe.yaml"
+    file.write_text("out: o\nrefine: null\n")
+    assert probe("--config", str(file)).refine is None
+    file.write_text("out: o\naugment: null\n")
+    with pytest.raises(SarcoverError, match="augment; expected true or false; got None"):
+        probe("--config", str(file))
 
 
 def test_words_that_look_like_numbers_stay_words() -> None:

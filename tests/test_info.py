@@ -132,7 +132,7 @@ def test_a_map_with_the_share_of_each_class(work):
 
 
 def test_a_confidence_raster_is_not_taken_for_a_scene(work):
-    assert one(work / "confidence.tif")["of"] == "probability of the mapped class, percent"
+    assert one(work / "confidence.tif")["of"] == "probability of the mapped class"
 
 
 def test_an_optical_companion(tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,10 +18,11 @@ from torch import nn
 
 from sarcover.config import Unit
 from sarcover.errors import SarcoverError
-from sarcover.files import atomic_folder
+from sarcover.files import atomic_folder, write_json
 from sarcover.legend import Legend
 from sarcover.model_card import model_card
-from sarcover.models import Segmenter, build_model
+from sarcover.model_item import model_item
+from sarcover.models import MODELS, Segmenter, build_model
 from sarcover.models.mixmim import MixMIMEncoder
 from sarcover.models.normalise import Normalisation
 from sarcover.weights import fill, read_weights, refuse_pickle, save_weights
@@ -30,7 +31,7 @@ Kind = Literal["encoder", "segmenter"]
 Radiometry = Literal["sigma0", "gamma0", "beta0", "unknown"]
 
 FORMAT = 1
-WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "bundle.yaml", "README.md"
+WEIGHTS, DESCRIPTION, CARD, ITEM = "model.safetensors", "bundle.yaml", "README.md", "item.json"
 _HUB = "hf:/"  # what pathlib leaves of hf://
 
 
@@ -51,6 +52,8 @@ class Bundle:
         normalisation: {"sar": {"mean": [...], "std": [...]}, "optical": ...}, as in the weights.
         training: where the weights come from.
         metrics: content of metrics.json, or None.
+        item: path or address of the STAC item of the bundle that this was read from, None without; not a part
+            of what bundle.yaml says.
     """
 
     kind: Kind
@@ -64,6 +67,13 @@ class Bundle:
     normalisation: dict[str, dict[str, list[float]]]
     training: dict[str, Any]
     metrics: dict[str, Any] | None
+    item: str | None = field(default=None, compare=False)
+
+    @property
+    def optional_inputs(self) -> tuple[str, ...]:
+        """Inputs that the model can do without, of "sar" and "optical"."""
+        model = MODELS.get(self.architecture.get("name", ""))
+        return model.optional_inputs if model and self.kind == "segmenter" else ()
 
 
 def save_bundle(
@@ -114,7 +124,9 @@ def save_bundle(
         description = yaml.safe_dump(_to_dict(bundle), sort_keys=False, allow_unicode=True)
         (folder / DESCRIPTION).write_text(description, encoding="utf-8")
         (folder / CARD).write_text(model_card(bundle), encoding="utf-8")
-    return bundle
+        files = {"weights": folder / WEIGHTS, "description": folder / DESCRIPTION, "card": folder / CARD}
+        write_json(folder / ITEM, model_item(bundle, model, **files))
+    return replace(bundle, item=str(Path(path) / ITEM))
 
 
 def load_model(path: str | Path) -> Segmenter:
@@ -126,7 +138,7 @@ def load_model(path: str | Path) -> Segmenter:
     Raises:
         SarcoverError: no bundle there, a pickle, a broken or unfitting file, or an encoder without a head.
     """
-    folder = _find(path)
+    folder = find_bundle(path)
     bundle = read_bundle(folder)
     if bundle.kind != "segmenter":
         raise SarcoverError(
@@ -136,7 +148,7 @@ def load_model(path: str | Path) -> Segmenter:
     model = _build(bundle, folder)
     assert isinstance(model, Segmenter)
     _fill(model, folder, bundle)
-    model.bundle = bundle
+    model.bundle = replace(bundle, item=_item(str(path), folder))
     return model.eval()
 
 
@@ -145,7 +157,7 @@ def load_encoder(path: str | Path) -> tuple[MixMIMEncoder, Bundle]:
 
     Args and errors as in `load_model`.
     """
-    folder = _find(path)
+    folder = find_bundle(path)
     bundle = read_bundle(folder)
     model = _build(bundle, folder)
     if not isinstance(model.encoder, MixMIMEncoder):
@@ -181,10 +193,23 @@ def read_bundle(folder: str | Path) -> Bundle:
     return bundle
 
 
-def _find(path: str | Path) -> Path:
-    """The folder of a bundle, wherever it is."""
-    if str(path).startswith(_HUB):
-        return _download(str(path))
+def on_hub(path: str | Path) -> bool:
+    """Whether a path is the address of a model on the Hugging Face hub."""
+    return str(path).startswith(_HUB)
+
+
+def find_bundle(path: str | Path, also: Sequence[str] = ()) -> Path:
+    """The folder of a bundle, wherever it is.
+
+    Args:
+        path: as in `load_model`.
+        also: names of files that are fetched from a hub beside those of every bundle, where they are there.
+
+    Raises:
+        SarcoverError: no bundle there, or a pickle.
+    """
+    if on_hub(path):
+        return _download(str(path), also)
     path = Path(path)
     if not path.is_dir():
         refuse_pickle(path)
@@ -200,16 +225,16 @@ def _find(path: str | Path) -> Path:
     )
 
 
-def _download(address: str) -> Path:
+def _download(address: str, also: Sequence[str]) -> Path:
     """A bundle of the Hugging Face hub, in the local cache."""
     import huggingface_hub
 
-    name, _, revision = address.removeprefix(_HUB).lstrip("/").partition("@")
+    name, revision = _on_hub(address)
     if len([part for part in name.split("/") if part]) != 2:
         raise SarcoverError(f"{address} is no address of a model", expected="hf://organisation/name")
     try:
         folder = huggingface_hub.snapshot_download(
-            name, revision=revision or None, allow_patterns=[WEIGHTS, DESCRIPTION, CARD]
+            name, revision=revision, allow_patterns=[WEIGHTS, DESCRIPTION, CARD, ITEM, *also]
         )
     except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
         message = str(error).strip().splitlines() or [type(error).__name__]
@@ -217,6 +242,22 @@ def _download(address: str) -> Path:
     if not (Path(folder) / DESCRIPTION).is_file():
         raise SarcoverError(f"{address} holds no sarcover bundle", expected=DESCRIPTION)
     return Path(folder)
+
+
+def _on_hub(address: str) -> tuple[str, str | None]:
+    """Name and revision in hf://organisation/name@revision."""
+    name, _, revision = address.removeprefix(_HUB).lstrip("/").partition("@")
+    return name, revision or None
+
+
+def _item(address: str, folder: Path) -> str | None:
+    """Where others find the STAC item of a bundle in this folder: on the hub, if it is from there."""
+    if not (folder / ITEM).is_file():
+        return None
+    if not address.startswith(_HUB):
+        return str(folder / ITEM)
+    name, revision = _on_hub(address)
+    return f"https://huggingface.co/{name}/resolve/{revision or 'main'}/{ITEM}"
 
 
 def _fill(model: nn.Module, folder: Path, bundle: Bundle) -> None:
@@ -266,16 +307,21 @@ def _normalisation(model: nn.Module) -> dict[str, dict[str, list[float]]]:
 
 
 def _to_dict(bundle: Bundle) -> dict[str, Any]:
-    content = {field.name: getattr(bundle, field.name) for field in fields(bundle)}
+    content = {name: getattr(bundle, name) for name in _described()}
     content["legend"] = bundle.legend.to_dict() if bundle.legend is not None else None
     return {"sarcover_bundle": FORMAT, **_plain(content)}
 
 
+def _described() -> list[str]:
+    """What bundle.yaml says: all but where it lies."""
+    return [entry.name for entry in fields(Bundle) if entry.name != "item"]
+
+
 def _from_dict(content: dict[str, Any]) -> Bundle:
-    missing = [field.name for field in fields(Bundle) if field.name not in content]
+    missing = [name for name in _described() if name not in content]
     if missing:
         raise SarcoverError(f"it lacks {', '.join(missing)}")
-    values = {field.name: content[field.name] for field in fields(Bundle)}
+    values = {name: content[name] for name in _described()}
     values["legend"] = Legend.from_dict(values["legend"]) if values["legend"] is not None else None
     for name in ("bands", "optical_bands"):
         values[name] = tuple(values[name])

@@ -43,6 +43,8 @@ VERBS = {
     "finetune": Verb(config.FinetuneSettings, "sarcover.training:finetune", "train a model on a store"),
     "evaluate": Verb(config.EvaluateSettings, "sarcover.training:evaluate", "score a model on a split"),
     "map": Verb(config.MapSettings, "sarcover.mapping:map_with", "map a scene with a model"),
+    "export": Verb(config.ExportSettings, "sarcover.export:export", "a model for another runtime"),
+    "explain": Verb(config.ExplainSettings, "sarcover.explain:explain", "say what a map shows, and why"),
     "import-checkpoint": Verb(
         config.ImportCheckpointSettings,
         "sarcover.checkpoint_import:import_checkpoint",
@@ -55,7 +57,15 @@ SHARED_FLAGS = """Every verb also takes --json (the result as one JSON object on
 goes to stderr) and -v, --verbose (debug messages, and a traceback with an error). List flags take
 several words: --scenes a.tif b.tif. Keys of a YAML file are the flags' names; flags override the file."""
 
-CHATTERING = ("rasterio", "torch", "lightning", "lightning.fabric", "lightning.pytorch", "matplotlib")
+CHATTERING = (
+    "rasterio",
+    "torch",
+    "lightning",
+    "lightning.fabric",
+    "lightning.pytorch",
+    "matplotlib",
+    "transformers",
+)
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 

@@ -245,7 +245,8 @@ def _check_config(verb: str, flags: dict[str, _Flag], file: str) -> None:
         if flag is None:
             closest = nearest(str(key), list(flags))
             raise SarcoverError(f"{file}: {verb} has no setting '{key}'", do=f"the nearest is '{closest}'")
-        if flag.type is bool and not isinstance(value, bool):
+        open_choice = value is None and flag.default is None and not flag.required
+        if flag.type is bool and not isinstance(value, bool) and not open_choice:
             raise SarcoverError(f"{file}: {key}", expected=flag.wanted, got=str(value))
 
 

@@ -7,8 +7,24 @@ from typing import Any
 
 from rich.table import Table
 
-WORDS = {"oa": "overall accuracy", "miou": "mean IoU", "macc": "mean accuracy", "n_pixels": "pixels"}
-COLUMNS = {"iou": "IoU", "precision": "precision", "recall": "recall", "f1": "F1", "support": "pixels"}
+WORDS = {
+    "oa": "overall accuracy",
+    "miou": "mean IoU",
+    "macc": "mean accuracy",
+    "n_pixels": "pixels",
+    "iou": "IoU",
+    "f1": "F1",
+    "tta": "test-time augmentation",
+}
+COLUMNS = {
+    "iou": "IoU",
+    "iou_ci95": "95 %",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "support": "pixels",
+}
+INTERVAL = "_ci95"
 
 
 def summary(result: Mapping[str, Any]) -> Iterator[str | Table]:
@@ -36,20 +52,36 @@ def _lines(result: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
         name = prefix + _words(key)
         if isinstance(value, Mapping) and not prefix:
             yield from _lines(value, f"{name}: ")
-        elif (text := _on_a_line(value)) != "":
-            yield name, text
+        elif not key.endswith(INTERVAL) and (text := _on_a_line(value)) != "":
+            yield name, text + _bracket(result.get(key + INTERVAL))
 
 
 def _on_a_line(value: Any) -> str:
     """A single value, or plain values side by side; empty for tables, matrices and what is not there."""
     if isinstance(value, Mapping):
-        plain = not any(isinstance(item, Mapping | list) for item in value.values())
-        return ", ".join(f"{_words(key)} {shown(item)}" for key, item in value.items()) if plain else ""
+        single = {key: item for key, item in value.items() if not key.endswith(INTERVAL)}
+        if any(isinstance(item, Mapping | list) for item in single.values()):
+            return ""
+        return ", ".join(
+            f"{_words(key)} {shown(item)}{_bracket(value.get(key + INTERVAL))}"
+            for key, item in single.items()
+        )
     if isinstance(value, list):
         if any(isinstance(item, Mapping | list) for item in value):
             return ""
         return ", ".join(f"{item:.8g}" if isinstance(item, float) else str(item) for item in value)
     return "" if value is None else shown(value)
+
+
+def _bracket(interval: Any) -> str:
+    """The 95 % interval behind a figure; nothing where there is none, or one for each of several figures."""
+    return f" ({span(interval)})" if isinstance(interval, list) else ""
+
+
+def span(interval: list[float]) -> str:
+    """A 95 % interval."""
+    low, high = interval
+    return f"{low:.3f} to {high:.3f}"
 
 
 def _words(key: str) -> str:
@@ -72,10 +104,15 @@ def shown(value: Any) -> str:
 def _class_table(classes: list[Mapping[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("class", no_wrap=True)
-    columns = [key for key in COLUMNS if key in classes[0]]
+    columns = [key for key in COLUMNS if any(row.get(key) is not None for row in classes)]
     for key in columns:
         table.add_column(COLUMNS[key], justify="right", no_wrap=True)
     for row in classes:
-        cells = [f"{row[key]:.3f}" if isinstance(row[key], float) else shown(row[key]) for key in columns]
-        table.add_row(str(row.get("name", "")), *cells)
+        table.add_row(str(row.get("name", "")), *(_cell(row.get(key)) for key in columns))
     return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return span(value)
+    return f"{value:.3f}" if isinstance(value, float) else shown(value)

@@ -9,7 +9,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -49,9 +49,10 @@ TILE, MONTH, SIDE = "N36E138", "2022-09", 2048
 LEGEND, PATCH, BLOCK, GUARD = "jaxa-hrlulc-9", 128, 256, 16
 VAL_FRACTION, TEST_FRACTION = 0.15, 0.2
 # The training, for a laptop's CPU.
+MODEL: Literal["alos2-refined"] = "alos2-refined"
 SIZE: Size = "tiny"
-PRETRAIN_STEPS, PRETRAIN_BATCH, PRETRAIN_RATE = 100, 16, 1e-3
-FINETUNE_BATCH, LEARNING_RATE, VALIDATIONS = 8, 1.5e-3, 6
+PRETRAIN_STEPS, PRETRAIN_BATCH, PRETRAIN_RATE = 200, 16, 1e-3
+FINETUNE_BATCH, LEARNING_RATE, VALIDATIONS, DROPOUT, EMA = 8, 1.5e-3, 5, 0.1, 0.98
 # The map.
 OVERLAP = 64
 
@@ -138,6 +139,7 @@ def _train(out: Path, settings: DemoSettings) -> None:
             steps=min(PRETRAIN_STEPS, settings.steps),
             batch=PRETRAIN_BATCH,
             base_rate=PRETRAIN_RATE * 256 / PRETRAIN_BATCH,  # settings are for a global batch of 256
+            norm_pix=False,  # in a few hundred steps the encoder learns levels, hardly any texture
             pictures=0,
             seed=settings.seed,
             overwrite=settings.overwrite,
@@ -148,12 +150,14 @@ def _train(out: Path, settings: DemoSettings) -> None:
         FinetuneSettings(
             str(out / "store"),
             str(out / "model"),
-            model="swin-upernet",
+            model=MODEL,
             size=SIZE,
             init=str(out / "pretrained"),
+            dropout=DROPOUT,
             steps=settings.steps,
             batch=FINETUNE_BATCH,
             learning_rate=LEARNING_RATE,
+            ema=EMA,
             validations=VALIDATIONS,
             seed=settings.seed,
             overwrite=settings.overwrite,
@@ -233,7 +237,7 @@ def _provenance(out: Path, settings: DemoSettings) -> dict[str, Any]:
     versions = [f"{name} {version(name)}" for name in ("sarcover", "torch", "rasterio", "numpy")]
     return {
         "Command": f"sarcover demo --out {settings.out} --seed {settings.seed} --steps {settings.steps}",
-        "Model": f"swin-upernet, {SIZE}; pretrained on the training blocks, then {settings.steps} steps",
+        "Model": f"{MODEL}, {SIZE}; pretrained on the training blocks, then {settings.steps} steps",
         "Model bundle": str(out / "model" / "bundle"),
         "Store": f"{out / 'store'}, fingerprint {open_store(out / 'store').meta.fingerprint[:12]}",
         "Legend": LEGEND,

@@ -16,7 +16,7 @@ from rasterio.transform import Affine, from_origin
 from sarcover.assessment.pictures import Panel, class_panel
 from sarcover.assessment.report import class_rows, scale_bar, short_count, write_report
 from sarcover.legend import LandClass, Legend
-from sarcover.metrics import scores
+from sarcover.metrics import Blocks, Tally, block_scores, scores
 
 NAMES = ["Water", "Built-up <b>", "Bare"]
 LEGEND = Legend(
@@ -26,6 +26,18 @@ LEGEND = Legend(
     tuple(LandClass(k, name, f"#{k}{k}aa00", (k + 1,)) for k, name in enumerate(NAMES)),
 )
 METRICS = scores(torch.tensor([[900, 100, 0], [1, 3, 0], [0, 0, 0]]), NAMES, "test")
+
+
+def evaluated(blocks: int) -> dict[str, Any]:
+    """What `evaluate` writes: a road and a few small objects in water, mapped one pixel off."""
+    tally = Tally(blocks, 3)
+    for block in range(blocks):
+        reference = np.zeros((40, 40), np.uint8)
+        reference[:, 20 + block % 3] = 1
+        reference[5:8, 5:8] = 1
+        tally.add(block, np.roll(reference, 1 + block % 2, 1), reference)
+    names = tuple(f"0 {block}" for block in range(blocks))
+    return block_scores(Blocks(names, tally.counts, tuple(NAMES), "test", 256, "f" * 64))
 
 
 def panel(crs: CRS | None) -> Panel:
@@ -82,6 +94,10 @@ def test_every_picture_has_a_text_and_every_table_headers(tmp_path: Path) -> Non
     headers = [attributes for tag, attributes in tags if tag == "th"]
     assert headers
     assert all(attributes.get("scope") in ("col", "row") for attributes in headers)
+    headers = [
+        attributes for tag, attributes in Tags(written(tmp_path, metrics=evaluated(3))).seen if tag == "th"
+    ]
+    assert all(attributes.get("scope") in ("col", "colgroup", "row") for attributes in headers)
 
 
 def test_texts_from_files_are_escaped(tmp_path: Path) -> None:
@@ -102,6 +118,40 @@ def test_it_states_figures_with_their_number_of_pixels(tmp_path: Path) -> None:
 def test_intervals_are_shown_where_there_are_any(tmp_path: Path) -> None:
     html = written(tmp_path, metrics=METRICS | {"miou_ci95": [0.25, 0.75]})
     assert "95 % interval 0.250 to 0.750" in html
+
+
+def text_of(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", html).replace("&nbsp;", " ").split())
+
+
+def test_borders_are_shown_with_their_intervals(tmp_path: Path) -> None:
+    metrics = evaluated(6)
+    html = written(tmp_path, metrics=metrics)
+    assert Tags(html).open == []
+    (table,) = re.findall(r'<table class="borders".*?</table>', html, re.DOTALL)
+    boundary = metrics["boundary"]
+    built_up = boundary["classes"][1]
+    row = text_of(re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)[3])
+    expected = [built_up[key][d] for key in ("iou", "f1") for d in "124"]
+    expected += [built_up["thin_recall"], built_up["small_completeness"]]
+    figures = [f"{value:.3f}" for value in expected]
+    figures[7:7] = [f"{built_up['thin_pixels']:,}"]
+    figures[6:6] = [f"{built_up['pixels']:,}"]
+    assert row == " ".join(["Built-up &lt;b&gt;", *figures, str(built_up["small_objects"])])
+    absent = text_of(re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)[4])
+    assert absent == "Bare" + 6 * " –" + " 0 – 0 – 0"
+    low, high = boundary["f1_ci95"]["2"]
+    assert f"{boundary['f1']['2']:.3f} {low:.3f} to {high:.3f}" in text_of(table)
+    text = text_of(html)
+    assert "6 blocks of 256 × 256 pixels, drawn anew 1,000 times. So few blocks make them rough" in text
+    assert "So few blocks" not in text_of(written(tmp_path, metrics=evaluated(20)))
+
+
+def test_without_borders_or_intervals_nothing_is_said_of_them(tmp_path: Path) -> None:
+    for metrics in (METRICS, evaluated(1)):
+        assert "Intervals of 95" not in written(tmp_path, metrics=metrics)
+    assert "Borders and small things" not in written(tmp_path)
+    assert "Borders and small things" in written(tmp_path, metrics=evaluated(1))
 
 
 def test_an_absent_class_has_dashes_not_zeros(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """A map is what the model says of each pixel, on the scene's grid, whatever the sizes, files and windows."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,16 @@ from mapping_helpers import (
     with_bundle,
     write_scene,
 )
+from torch import Tensor
 
 import sarcover
 from sarcover.bundle import save_bundle
 from sarcover.config import MapSettings
 from sarcover.errors import SarcoverError
-from sarcover.mapping import map_scene, map_with, tiling
+from sarcover.mapping import map_scene, map_with, predict, tiling
 from sarcover.mapping.stream import pieces
 from sarcover.models import build_model
+from sarcover.models.segmenter import Inputs
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 7), (32, 32), (33, 33), (1, 100), (300, 517)])
@@ -49,9 +53,8 @@ def test_scenes_of_any_size_map_to_the_last_border_pixel(tmp_path: Path, shape: 
     [
         ("EPSG:32654", Affine(10, 0, 400_000, 0, -10, 4_000_000)),
         ("EPSG:4326", Affine(1 / 12_000, 0, 138, 0, -1 / 12_000, 36)),
-        ("EPSG:32733", Affine(25, 0, 300_000, 0, 25, 7_000_000)),  # south-up
         ("EPSG:32654", Affine(8, 6, 400_000, 6, -8, 4_000_000)),  # rotated
-        ("EPSG:3857", Affine(-10, 0, 400_000, 0, -10, 4_000_000)),  # east to west
+        (None, Affine(2, 0, 30, 0, -2, 50)),
         (None, None),
     ],
 )
@@ -64,6 +67,26 @@ def test_the_map_lies_exactly_where_the_scene_lies(tmp_path: Path, crs: Any, tra
         assert mapped.transform == source.transform
         assert mapped.shape == source.shape
     np.testing.assert_array_equal(read_map(tmp_path / "map.tif"), expected_codes(db))
+
+
+@pytest.mark.parametrize("flipped", [(-1, 1), (1, -1), (-1, -1)])
+def test_a_scene_from_south_to_north_or_east_to_west_maps_like_its_north_up_twin(
+    tmp_path: Path, flipped: tuple[int, int]
+) -> None:
+    """The model sees the ground as it was trained to, and the map is from north to south."""
+    db = backscatter((83, 101))
+    model = with_bundle(Convolutions())
+    north_up = Affine(10, 0, 400_000, 0, -10, 4_000_000)
+    twin = write_scene(tmp_path / "twin.tif", db, transform=north_up)
+    down, right = flipped
+    corner = 400_000 + (0 if right > 0 else 1010), 4_000_000 - (0 if down > 0 else 830)
+    odd = Affine(10 * right, 0, corner[0], 0, -10 * down, corner[1])
+    scene = write_scene(tmp_path / "scene.tif", db[::down, ::right].copy(), transform=odd)
+    for name, path in (("expected", twin), ("map", scene)):
+        map_scene(model, path, tmp_path / f"{name}.tif", device="cpu")
+    np.testing.assert_array_equal(read_map(tmp_path / "map.tif"), read_map(tmp_path / "expected.tif"))
+    with rasterio.open(tmp_path / "map.tif") as mapped:
+        assert mapped.transform == north_up
 
 
 def test_nodata_islands_stay_nodata_exactly_and_empty_windows_cost_nothing(tmp_path: Path) -> None:
@@ -147,6 +170,22 @@ def test_the_batch_size_does_not_change_the_map(tmp_path: Path) -> None:
     for other in (1, 2):
         np.testing.assert_allclose(logits[other], logits[0], atol=1e-5)
         np.testing.assert_array_equal(maps[other], maps[0])
+
+
+def test_the_number_of_threads_does_not_change_the_map(tmp_path: Path) -> None:
+    scene = sarcover.open_scene(write_scene(tmp_path / "scene.tif", backscatter((100, 90))))
+    rows, columns = (tiling.axis(length, 32, 8) for length in scene.shape)
+    model = with_bundle(Convolutions()).eval()
+    before = torch.get_num_threads()
+    logits = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            logits.append(whole_logits(model, scene, rows, columns, batch=4))
+    finally:
+        torch.set_num_threads(before)
+    for other in logits[1:]:
+        np.testing.assert_allclose(other, logits[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("blend", ["hann", "cosine", "linear", "none"])
@@ -235,3 +274,35 @@ def test_the_verb_loads_the_model_and_maps(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_map(tmp_path / "again.tif"), codes)
     with pytest.raises(SarcoverError, match="exists already"):
         map_with(settings)
+
+
+def test_progress_is_told_every_window_and_begins_where_a_run_broke_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, list[int]]] = []
+
+    @contextmanager
+    def watched(title: str, total: int) -> Iterator[Any]:
+        told.append((total, []))
+        yield told[-1][1].append
+
+    class Stops(NearestLevel):
+        stop = 3
+
+        def segment(self, inputs: Inputs) -> Tensor:
+            if self.passes == self.stop:
+                raise KeyboardInterrupt
+            return super().segment(inputs)
+
+    monkeypatch.setattr(predict, "progress", watched)
+    scene = write_scene(tmp_path / "scene.tif", backscatter((100, 120)))
+    model = with_bundle(Stops())
+    with pytest.raises(KeyboardInterrupt):
+        map_scene(model, scene, tmp_path / "map.tif", batch=3, device="cpu")
+    model.stop = -1
+    result = map_scene(model, scene, tmp_path / "map.tif", batch=3, device="cpu")
+    windows = len(tiling.windows(100, 120, 32, 8))
+    assert [total for total, _ in told] == [windows, windows]
+    assert told[0][1] == [0, 3, 2, 3]
+    assert told[1][1][0] == result.resumed == 8
+    assert sum(told[1][1]) == windows

@@ -1,6 +1,6 @@
 """The moving strip gives what blending whole arrays gives, piece by piece."""
 
-from collections.abc import Callable
+import threading
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sarcover.mapping import tiling
-from sarcover.mapping.stream import Piece, ahead, pieces
+from sarcover.mapping.carry import Carry
+from sarcover.mapping.combine import combined
+from sarcover.mapping.stream import Part, Piece, Reader, ahead, pieces, pieces_per_row
 
 CPU = torch.device("cpu")
 
@@ -29,14 +31,15 @@ class Echo(nn.Module):
 
 
 class Places(nn.Module):
-    """One logit that depends on the place within the window, so that blending shows."""
+    """Two logits that depend on the place within the window, so that blending shows."""
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         ramp = torch.arange(batch["sar"].shape[-1], dtype=torch.float32)
-        return batch["sar"] + ramp[:, None] * 2 + ramp
+        logit = batch["sar"] + ramp[:, None] * 2 + ramp
+        return torch.cat([logit, -logit], 1)
 
 
-def reader(scene: np.ndarray, valid: np.ndarray) -> Callable[[int, int, int, int], dict[str, Any]]:
+def reader(scene: np.ndarray, valid: np.ndarray) -> Reader:
     def read(row: int, column: int, height: int, width: int) -> dict[str, Any]:
         where = np.s_[row : row + height, column : column + width]
         assert scene[where].shape == (height, width), "only what is inside the scene is asked for"
@@ -180,3 +183,142 @@ def test_an_error_while_reading_ahead_comes_out() -> None:
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="truncated"):
         next(results)
+
+
+@given(layouts(), st.data())
+@settings(max_examples=40, deadline=None)
+def test_a_part_of_a_map_is_that_part_of_the_whole_map(layout: Any, data: st.DataObject) -> None:
+    shape, patch, overlap, kind, margin, batch = layout
+    scene = np.random.default_rng(1).uniform(-30, 0, shape).astype(np.float32)
+    read = reader(scene, np.ones(shape, bool))
+    rows, columns = (tiling.axis(length, patch, overlap, kind, margin) for length in shape)
+    whole = assembled(list(pieces(Places(), read, rows, columns, batch=batch, device=CPU)), shape)
+    (top, bottom), (left, right) = (
+        sorted(data.draw(st.lists(st.integers(0, length), min_size=2, max_size=2, unique=True)))
+        for length in shape
+    )
+    parts = pieces(
+        Places(),
+        lambda row, column, height, width: read(row + top, column + left, height, width),
+        rows.crop(top, bottom),
+        columns.crop(left, right),
+        batch=batch,
+        device=CPU,
+    )
+    part = assembled(list(parts), (bottom - top, right - left))
+    np.testing.assert_allclose(part, whole[:, top:bottom, left:right], atol=1e-4)
+
+
+@given(layouts(), st.data())
+@settings(max_examples=30, deadline=None)
+def test_going_on_from_any_piece_gives_the_same_pixels(layout: Any, data: st.DataObject) -> None:
+    """To the last bit, with the edges of the pieces before; and without those, some window rows earlier."""
+    shape, patch, overlap, kind, margin, batch = layout
+    scene = np.random.default_rng(2).uniform(-30, 0, shape).astype(np.float32)
+    read = reader(scene, np.ones(shape, bool))
+    rows, columns = (tiling.axis(length, patch, overlap, kind, margin) for length in shape)
+    whole = list(pieces(Places(), read, rows, columns, batch=batch, device=CPU))
+    first = data.draw(st.integers(0, len(whole)))
+    per_row = pieces_per_row(columns, batch)
+    carry = Carry(per_row)
+    before = pieces(Places(), read, rows, columns, batch=batch, device=CPU, carry=carry)
+    for _ in range(first):
+        next(before)
+    before.close()
+    reach = -(-overlap // (patch - overlap))
+    earlier = max(0, first // per_row - reach) * per_row
+    for start, edges in ((first, carry), (earlier, None)):
+        rest = pieces(Places(), read, rows, columns, batch=batch, device=CPU, carry=edges, first=start)
+        again = {piece.number: piece for piece in rest}
+        assert list(again) == list(range(start, len(whole)))
+        for piece in whole[first:]:
+            assert piece.logits is not None or piece.valid.size == 0
+            if piece.logits is not None:
+                assert torch.equal(piece.logits, again[piece.number].logits)
+
+
+def layers(scenes: list[np.ndarray], valid: list[np.ndarray]) -> Reader:
+    """Scenes that lie on top of one another; each has its own valid pixels."""
+
+    def read(row: int, column: int, height: int, width: int) -> list[Part]:
+        where = np.s_[row : row + height, column : column + width]
+        return [
+            Part(
+                number,
+                {"sar": np.where(there, scene, np.nan)[None, *where].copy(), "valid": there[where]},
+                there[where],
+            )
+            for number, (scene, there) in enumerate(zip(scenes, valid, strict=True))
+            if there[where].any()
+        ]
+
+    return read
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_layers_are_blended_each_by_itself_and_then_combined(average: bool) -> None:
+    random = np.random.default_rng(3)
+    shape = (41, 53)
+    scenes = [random.normal(size=shape).astype(np.float32) for _ in range(3)]
+    valid = [np.zeros(shape, bool) for _ in range(3)]
+    valid[0][:25, :30] = True
+    valid[1][10:, 20:] = True
+    valid[2][5:20] = True
+    axes = [tiling.axis(length, 12, 5) for length in shape]
+    found = list(pieces(Echo(), layers(scenes, valid), *axes, batch=2, device=CPU, average=average))
+    anywhere = np.logical_or.reduce(valid)
+    mask = np.zeros(shape, bool)
+    for piece in found:
+        height, width = piece.valid.shape
+        mask[piece.row : piece.row + height, piece.column : piece.column + width] = piece.valid
+    np.testing.assert_array_equal(mask, anywhere)
+    probabilities = torch.from_numpy(assembled(found, shape)).softmax(0).numpy()[0]
+    each = [1 / (1 + np.exp(-2 * scene)) for scene in scenes]  # softmax of x and -x
+    if average:
+        expected = sum(np.where(v, p, 0) for v, p in zip(valid, each, strict=True)) / np.maximum(
+            sum(valid), 1
+        )
+    else:
+        expected = np.select(valid, each)
+    np.testing.assert_allclose(probabilities[anywhere], expected[anywhere], atol=1e-5)
+
+
+def test_an_average_of_certain_and_impossible_is_still_a_number() -> None:
+    """Probability exactly 0 in float32 has no logarithm: the logits stay finite and keep their order."""
+    logits = torch.tensor([[[200.0]], [[0.0]], [[-200.0]]])
+    result = combined([(logits, np.ones((1, 1), bool)), (logits, np.ones((1, 1), bool))], average=True)
+    assert result is not None
+    assert result[0].isfinite().all()
+    assert result[0][:, 0, 0].argmax() == 0
+    np.testing.assert_allclose(result[0].softmax(0)[:, 0, 0], [1, 0, 0], atol=1e-6)
+
+
+def test_a_number_that_is_not_finite_shows_in_an_average_only_where_it_is_valid() -> None:
+    good, bad = torch.zeros(2, 1, 2), torch.tensor([[[0.0, torch.nan]], [[0.0, 0.0]]])
+    for there, finite in ((True, False), (False, True)):
+        result = combined([(good, np.ones((1, 2), bool)), (bad, np.array([[True, there]]))], average=True)
+        assert result is not None
+        assert bool(result[0][:, 0, 1].isfinite().all()) == finite
+
+
+def test_the_next_chunk_is_read_while_the_model_computes() -> None:
+    """The model waits until the reader has begun the chunk after; without a second thread it never would."""
+    begun: list[int] = []
+    wanted = threading.Event()
+    scene, valid = np.zeros((8, 80), np.float32), np.ones((8, 80), bool)
+    inner = reader(scene, valid)
+
+    def read(row: int, column: int, height: int, width: int) -> Any:
+        begun.append(column)
+        if len(begun) == 2:
+            wanted.set()
+        return inner(row, column, height, width)
+
+    class Waits(Echo):
+        def forward(self, batch: dict[str, Tensor]) -> Tensor:
+            assert wanted.wait(20), "nothing is read while the model computes"
+            return super().forward(batch)
+
+    axes = tiling.axis(8, 8, 0), tiling.axis(80, 8, 0)
+    found = list(pieces(Waits(), read, *axes, batch=5, device=CPU))
+    assert [piece.windows for piece in found] == [5, 5]

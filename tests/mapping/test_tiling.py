@@ -69,8 +69,9 @@ def test_margin_pixels_count_only_at_the_border_of_the_scene(
 
 
 @given(geometries())
+@settings(deadline=None)
 def test_no_later_window_touches_what_a_window_finishes(geometry: tuple[int, int, int, str, int]) -> None:
-    axis = tiling.axis(*geometry)
+    axis, overlap = tiling.axis(*geometry), geometry[2]
     assert axis.borders[0] == 0
     assert axis.borders[-1] == axis.length
     for index in range(len(axis)):
@@ -79,7 +80,7 @@ def test_no_later_window_touches_what_a_window_finishes(geometry: tuple[int, int
             weight_on_finished = axis.weights[later, : max(0, axis.borders[later] - axis.starts[later])]
             assert axis.borders[later] >= axis.borders[index + 1]
             assert not weight_on_finished.any()
-        assert axis.end(index) - axis.borders[index + 1] <= axis.overlap
+        assert axis.end(index) - axis.borders[index + 1] <= overlap
 
 
 @given(geometries(), geometries())
@@ -157,3 +158,77 @@ def test_settings_that_make_no_windows_are_refused(
     with pytest.raises(SarcoverError) as refused:
         tiling.axis_weights(*arguments)
     assert said in str(refused.value)
+
+
+def blended(axis: tiling.Axis, values: dict[int, np.ndarray], origin: int = 0) -> np.ndarray:
+    """Each window's values, keyed by its first pixel counted from the origin, weighted and added up."""
+    total = np.zeros(axis.length)
+    for index, start in enumerate(axis.starts):
+        for offset, weight in enumerate(axis.weights[index]):
+            if 0 <= start + offset < axis.length and offset >= axis.shift(index):
+                total[start + offset] += weight * values[start + origin][offset]
+    return total
+
+
+@given(geometries(), st.data())
+@settings(max_examples=50, deadline=None)
+def test_a_part_is_blended_from_the_windows_of_the_whole(
+    geometry: tuple[int, int, int, str, int], data: st.DataObject
+) -> None:
+    """Windows that say different things of a pixel: the part of a map is that part of the whole map."""
+    length, patch = geometry[:2]
+    whole = tiling.axis(*geometry)
+    first = data.draw(st.integers(0, length - 1))
+    end = data.draw(st.integers(first + 1, length))
+    part = whole.crop(first, end)
+    random = np.random.default_rng(length)
+    values = {start: random.normal(size=patch) for start in whole.starts}
+    assert {start + first for start in part.starts} <= set(whole.starts)
+    np.testing.assert_allclose(
+        blended(part, values, first), blended(whole, values)[first:end], rtol=0, atol=1e-12
+    )
+    assert part.length == end - first
+    assert part.borders[0] == 0
+    assert part.borders[-1] == part.length
+    assert list(part.borders) == sorted(part.borders)
+    for index in range(len(part)):
+        assert part.borders[index] >= part.starts[index]
+        assert part.starts[index] < part.read_end(index) <= length - first
+        for later in range(index + 1, len(part)):
+            shift = part.borders[later] - part.starts[later]
+            before = part.weights[later, max(0, -part.starts[later]) : shift]
+            assert part.borders[later] >= part.borders[index + 1]
+            assert not before.any()
+
+
+@given(geometries(), st.integers(-300, 300), st.integers(1, 80))
+@settings(max_examples=40, deadline=None)
+def test_neighbouring_parts_of_a_lattice_are_blended_from_the_same_windows(
+    geometry: tuple[int, int, int, str, int], first: int, more: int
+) -> None:
+    """Two parts side by side, made one by one, are what both together are: no seam."""
+    length, patch, overlap, kind, margin = geometry
+    step = patch - overlap
+    settings_of_all = (patch, overlap, kind, margin)
+    together = tiling.lattice(first, length + more, *settings_of_all)
+    left = tiling.lattice(first, length, *settings_of_all)
+    right = tiling.lattice(first + length, more, *settings_of_all)
+    values = {
+        start: np.random.default_rng([start + 10_000]).normal(size=patch)
+        for start in range(-500 // step * step, 800, step)
+    }
+    for axis, origin in ((together, first), (left, first), (right, first + length)):
+        assert all((start + origin) % step == 0 for start in axis.starts)
+        ones = {start: np.ones(patch) for start in values}
+        np.testing.assert_allclose(blended(axis, ones, origin), 1, atol=1e-6)
+        assert axis.starts[0] > -patch
+        assert axis.starts[-1] < axis.length
+        assert all(axis.read_end(index) == start + patch for index, start in enumerate(axis.starts))
+    both = np.concatenate([blended(left, values, first), blended(right, values, first + length)])
+    np.testing.assert_allclose(both, blended(together, values, first), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("first", "end"), [(-1, 5), (5, 5), (6, 5), (0, 101)])
+def test_a_part_lies_within_the_whole(first: int, end: int) -> None:
+    with pytest.raises(SarcoverError, match=f"expected pixels within 0 to 100; got {first} to {end}"):
+        tiling.axis(100, 32, 8).crop(first, end)

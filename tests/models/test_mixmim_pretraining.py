@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sarcover.errors import SarcoverError
-from sarcover.models.mixmim import SarWMixMAE
+from sarcover.models.mixmim import SarWMixMAE, encoder_settings
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 SHAPE = {"embed_dim": 16, "depths": (1, 1, 2, 1), "heads": (1, 2, 4, 8), "windows": (8, 8, 8, 4)}
@@ -153,6 +153,16 @@ def load(name: str) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def test_white_noise_costs_its_own_variance_and_that_of_a_random_prediction() -> None:
+    """Property (d) of the authors' model at random start, base, one band: 1 (target) + 0.67 (prediction)."""
+    torch.manual_seed(0)
+    model = SarWMixMAE(128, 1, **encoder_settings("base"), weight_mode="none").eval()
+    noise = torch.randn(4, 1, 128, 128, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        loss = model(batch_of(noise), checkered())["loss"].item()
+    assert loss == pytest.approx(1.67, abs=0.05)
 
 
 def test_a_mask_per_pair_differs_between_pairs_and_serves_both_of_a_pair() -> None:

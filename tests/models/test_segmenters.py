@@ -1,22 +1,37 @@
 """What every segmentation model promises: one tester for all of them."""
 
+import numpy as np
 import pytest
 import torch
 
 from sarcover.errors import SarcoverError
-from sarcover.losses import cross_entropy
-from sarcover.models import MODELS, build_model
+from sarcover.losses import bce_dice_loss, cross_entropy
+from sarcover.models import MODELS, build_model, check_threshold, class_logits
 
 K = 4
 
 
-@pytest.fixture(params=[(name, bands) for name in MODELS for bands in (1, 3)], ids=lambda p: f"{p[0]}-{p[1]}")
+# The models of alos2.py share their encoder: one of them with three bands is enough.
+CASES = [*((name, 1) for name in MODELS), ("unet", 3), ("alos2-refined", 3)]
+
+
+@pytest.fixture(params=CASES, ids=lambda p: f"{p[0]}-{p[1]}")
 def model(request):
     name, bands = request.param
     torch.manual_seed(0)
-    model = build_model(name, size="tiny", sar_bands=bands, num_classes=K)
+    optical = 2 if "optical" in MODELS[name].optional_inputs else 0  # the batches here have none
+    classes = 2 if MODELS[name].binary else K
+    model = build_model(name, size="tiny", sar_bands=bands, optical_bands=optical, num_classes=classes)
     model.sar_norm.set([-10.0] * bands, [5.0] * bands)
     return model
+
+
+def outputs(model):
+    return 1 if model.binary else K
+
+
+def loss_of(model, batch):
+    return (bce_dice_loss if model.binary else cross_entropy)(model(batch), batch["label"])
 
 
 def scene(model, height, width, batch=2, seed=0):
@@ -25,14 +40,14 @@ def scene(model, height, width, batch=2, seed=0):
     sar = -10 + 5 * torch.randn(batch, model.sar_norm.channels, height, width, generator=generator)
     valid = torch.rand(batch, height, width, generator=generator) < 0.8
     sar = torch.where(valid[:, None], sar, torch.nan)
-    label = torch.randint(0, K, (batch, height, width), generator=generator)
+    label = torch.randint(0, model.architecture["num_classes"], (batch, height, width), generator=generator)
     return {"sar": sar, "valid": valid, "label": torch.where(valid, label, 255)}
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (64, 64), (100, 65)])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (33, 70), (64, 64), (128, 128)])
 def test_logits_have_the_size_of_the_input(model, shape):
     logits = model.eval()(scene(model, *shape))
-    assert logits.shape == (2, K, *shape)
+    assert logits.shape == (2, outputs(model), *shape)
     assert logits.isfinite().all()
 
 
@@ -71,21 +86,24 @@ def test_images_of_a_batch_do_not_see_one_another(model):
     torch.testing.assert_close(model(batch)[1:2], alone, rtol=1e-4, atol=1e-4)
 
 
-def test_bfloat16_gives_nearly_the_same_logits(model):
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_gives_nearly_the_same_logits(model, dtype):
     model.eval()
     batch = scene(model, 64, 64)
     with torch.no_grad():
         exact = model(batch)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", dtype):
             rough = model(batch)
+    assert rough.isfinite().all()
     assert (rough - exact).abs().mean() < 0.05 * exact.std()
 
 
 def test_gradient_reaches_every_parameter(model):
     torch.manual_seed(0)
     batch = scene(model, 96, 96)
-    loss = cross_entropy(model(batch), batch["label"])
-    loss.backward()
+    if model.optical_norm is not None:
+        batch["optical"] = torch.rand(2, model.optical_norm.channels, 96, 96)
+    loss_of(model, batch).backward()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None, name
@@ -103,7 +121,7 @@ def test_a_few_steps_learn_a_bright_square(model):
     losses = []
     for _ in range(25):
         optimiser.zero_grad()
-        losses.append(cross_entropy(model(batch), batch["label"]))
+        losses.append(loss_of(model, batch))
         losses[-1].backward()
         optimiser.step()
     assert losses[-1] < 0.5 * losses[0]
@@ -113,8 +131,9 @@ def test_bands_that_are_not_the_models_are_refused(model):
     bands = model.sar_norm.channels
     with pytest.raises(SarcoverError, match=rf"'sar' input .*expected \(B, {bands}, H, W\)"):
         model({"sar": torch.zeros(1, bands + 1, 8, 8)})
-    with pytest.raises(SarcoverError, match="needs 'sar' input"):
-        model({"optical": torch.zeros(1, 3, 8, 8)})
+    if "sar" not in model.optional_inputs:
+        with pytest.raises(SarcoverError, match="needs 'sar' input"):
+            model({"optical": torch.zeros(1, 3, 8, 8)})
 
 
 def test_architecture_rebuilds_the_model(model):
@@ -142,3 +161,36 @@ def test_unknown_names_are_refused_with_the_nearest():
         build_model("unet", size="huge", num_classes=2)
     with pytest.raises(SarcoverError, match="at least one radar band"):
         build_model("unet", sar_bands=0, num_classes=2)
+    with pytest.raises(SarcoverError, match="and two classes; got 1 radar bands, 0 optical bands, 1 classes"):
+        build_model("unet", num_classes=1)
+
+
+def test_one_logit_decides_as_its_sigmoid_does():
+    """Against NumPy: water where 1 / (1 + exp(-z)) >= threshold; at .5 the softmax is that probability."""
+    z = torch.linspace(-6, 6, 481).view(1, 1, 13, 37)  # 0 among them
+    water = 1 / (1 + np.exp(-z[:, 0].double().numpy()))
+    for threshold in (0.03, 0.5, 0.7213):
+        logits = class_logits(z, threshold)
+        assert logits.shape == (1, 2, 13, 37)
+        np.testing.assert_array_equal(logits.argmax(1).numpy(), water >= threshold)
+    np.testing.assert_allclose(class_logits(z).softmax(1)[:, 1].numpy(), water, atol=1e-6)
+    for dtype in (torch.float16, torch.bfloat16):
+        half = class_logits(z.to(dtype), 0.3)
+        assert half.dtype == torch.float32
+        assert torch.equal(half, class_logits(z.to(dtype).float(), 0.3))
+
+
+def test_logits_of_several_classes_stay_as_they_are():
+    logits = torch.randn(2, 3, 4, 5)
+    assert class_logits(logits, 0.2) is logits
+
+
+def test_thresholds_without_a_meaning_are_refused():
+    water = build_model("alos2-water", size="tiny", num_classes=2)
+    check_threshold(water, 0.01)
+    check_threshold(build_model("unet", size="tiny", num_classes=2), 0.5)
+    for threshold in (0.0, 1.0, -0.1, float("nan")):
+        with pytest.raises(SarcoverError, match="threshold; expected a probability between 0 and 1"):
+            check_threshold(water, threshold)
+    with pytest.raises(SarcoverError, match="most probable class, not by a threshold"):
+        check_threshold(build_model("unet", size="tiny", num_classes=2), 0.4)

@@ -1,11 +1,11 @@
-"""The baseline's decoder: its size, and that it does not move things."""
+"""The decoder and its refinements: their size, and that they do not move things."""
 
 import pytest
 import torch
 
 from sarcover.errors import SarcoverError
 from sarcover.models import build_model
-from sarcover.models.upernet import UPerDecoder
+from sarcover.models.upernet import RefineUp, UPerDecoder
 
 
 def parameters(module):
@@ -53,6 +53,46 @@ def test_decoder_does_not_shift_what_it_enlarges():
     features = decoder(taps, (96, 64))
     mirrored = decoder([tap.flip(2, 3) for tap in taps], (96, 64))
     torch.testing.assert_close(mirrored.flip(2, 3), features)
+
+
+def test_refine_up_has_the_published_parameters_and_enlarges_by_four():
+    """1,201,929 is the count of the authors' head with its 3x3 convolution to 9 classes."""
+    with torch.device("meta"):
+        refine = RefineUp(256)
+    assert parameters(refine) + 9 * (256 * 9 + 1) == 1_201_929
+    assert RefineUp(32)(torch.randn(2, 32, 5, 3)).shape == (2, 32, 20, 12)
+
+
+def test_refine_up_does_not_shift_what_it_enlarges():
+    """A mirrored map gives mirrored features, if its filters are mirrored too."""
+    torch.manual_seed(0)
+    refine = RefineUp(32).double()
+    x = torch.randn(1, 32, 6, 4, dtype=torch.float64)
+    expected = refine(x).flip(2, 3)
+    for step in refine.steps:
+        step[0].weight.data = step[0].weight.data.flip(2, 3)
+    torch.testing.assert_close(refine(x.flip(2, 3)), expected)
+
+
+def test_filter_of_the_finest_level_sees_the_neighbours_of_a_tap():
+    """Else the decoder is pointwise at its finest level; the filter starts as one that changes nothing."""
+    torch.manual_seed(0)
+    plain = UPerDecoder((8, 8, 8), (4, 8, 16), 8, 32, 0.0).eval()
+    refined = UPerDecoder((8, 8, 8), (4, 8, 16), 8, 32, 0.0, refine_finest=True).eval()
+    refined.load_state_dict(plain.state_dict(), strict=False)
+    assert parameters(refined) == parameters(plain) + 32 * 9
+    taps = [torch.randn(1, 8, 64 // s, 64 // s) for s in (4, 8, 16, 32)]
+    assert torch.equal(refined(taps, (64, 64)), plain(taps, (64, 64)))
+    refined.refine.weight.data += 0.1
+    finest = taps[0].clone()
+    finest[..., 8, 8] += 3.0
+    seen = (_level(refined, finest) - _level(refined, taps[0])).abs().sum(1)[0]
+    assert seen.nonzero().tolist() == [[row, column] for row in (7, 8, 9) for column in (7, 8, 9)]
+
+
+def _level(decoder, tap):
+    """The lateral of the finest level after its filter, without the norms, which see the whole map."""
+    return decoder.refine(decoder.lateral[0][0](tap))
 
 
 def test_settings_that_make_no_model_are_refused():

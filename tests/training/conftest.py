@@ -28,6 +28,14 @@ LEGEND = Legend(
 MakeStore = Callable[..., PatchStore]
 
 
+def toy_optical(rng: np.random.Generator, label: np.ndarray) -> dict[str, np.ndarray]:
+    """Two bands of 8 bits, a block of which is missing."""
+    reflectance = np.array([20, 60, 120, 0])[np.minimum(label, 3)] + rng.integers(0, 30, (2, PATCH, PATCH))
+    valid = np.ones((PATCH, PATCH), bool)
+    valid[:16, :16] = False
+    return {"optical": np.where(valid, reflectance, 0).astype(np.uint8), "optical_valid": valid}
+
+
 def toy_patch(rng: np.random.Generator, bands: int, unit: str, clean: bool) -> dict[str, np.ndarray]:
     label = rng.integers(0, 3, (4, 4)).repeat(16, 0).repeat(16, 1).astype(np.uint8)
     db = LEVELS[label] + rng.normal(0, 1, (bands, PATCH, PATCH))
@@ -55,6 +63,7 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
         legend: Legend | None = LEGEND,
         clean: bool = False,
         seed: int = 0,
+        optical_seed: int | None = None,  # None: no optical companions
     ) -> PatchStore:
         path = tmp_path_factory.mktemp("toy") / "store"
         rng = np.random.default_rng(seed)
@@ -63,13 +72,20 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
         layers = {"sar": ((len(bands), PATCH, PATCH), dtype), "valid": ((PATCH, PATCH), np.bool_)}
         if legend is not None:
             layers["label"] = ((PATCH, PATCH), np.uint8)
-        writer = ShardWriter(path / "shards", layers)
         patches = [toy_patch(rng, len(bands), unit, clean) for _ in splits]
+        classes = legend.num_classes if legend else 3
+        for patch in patches:
+            patch["label"] = np.where(patch["label"] == 255, 255, patch["label"] % classes).astype(np.uint8)
+        if optical_seed is not None:
+            layers |= {"optical": ((2, PATCH, PATCH), np.uint8), "optical_valid": ((PATCH, PATCH), np.bool_)}
+            sky = np.random.default_rng(optical_seed)
+            patches = [patch | toy_optical(sky, patch["label"]) for patch in patches]
+        writer = ShardWriter(path / "shards", layers)
         places = [writer.add({name: patch[name] for name in layers}) for patch in patches]
         fingerprint = writer.close()
-        counts = {split: [0, 0, 0] for split in ("train", "val", "test")}
+        counts = {split: [0] * classes for split in ("train", "val", "test")}
         for split, patch in zip(splits, patches, strict=True):
-            counts[split] = [counts[split][k] + int((patch["label"] == k).sum()) for k in range(3)]
+            counts[split] = [counts[split][k] + int((patch["label"] == k).sum()) for k in range(classes)]
         meta = StoreMeta(
             bands=bands,
             unit=unit,
@@ -78,16 +94,23 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
             dtype=np.dtype(dtype).name,
             patch=PATCH,
             legend=legend,
-            optical_bands=(),
-            optical_scale=None,
-            optical_dtype=None,
+            optical_bands=() if optical_seed is None else ("red", "nir"),
+            optical_scale=None if optical_seed is None else 255.0,
+            optical_dtype=None if optical_seed is None else "uint8",
             statistics={"mean": [-13.0] * len(bands), "std": [6.0] * len(bands)},
-            optical_statistics=None,
+            optical_statistics=None if optical_seed is None else {"mean": [0.3, 0.3], "std": [0.15, 0.15]},
             class_counts=counts if legend else {},
             patches={split: splits.count(split) for split in ("train", "val", "test")},
             share_context=False,
             guard=None,
-            scenes=[],
+            scenes=[
+                {
+                    "name": "toy",
+                    "shape": [PATCH, PATCH * len(splits)],
+                    "transform": [1, 0, 0, 0, 1, 0],
+                    "crs": None,
+                }
+            ],
             shards=writer.shards,
             fingerprint=fingerprint,
             settings={},
@@ -95,7 +118,8 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
         )
         (path / "store.yaml").write_text(yaml.safe_dump(meta.to_dict()))
         index = {"shard": [shard for shard, _ in places], "row": [row for _, row in places], "split": splits}
-        index |= {f"n_{k}": [int((patch["label"] == k).sum()) for patch in patches] for k in range(3)}
+        index |= {"scene": "toy", "row_off": 0, "col_off": [PATCH * n for n in range(len(splits))]}
+        index |= {f"n_{k}": [int((patch["label"] == k).sum()) for patch in patches] for k in range(classes)}
         geopandas.GeoDataFrame(index, geometry=[Polygon()] * len(splits), crs=4326).to_parquet(
             path / "index.parquet"
         )

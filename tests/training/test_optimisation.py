@@ -6,12 +6,11 @@ from torch import nn
 
 from sarcover.models.mixmim import MixMIMEncoder
 from sarcover.training.optimisation import (
-    averaged,
+    Average,
     encoder_layer,
     learning_rate,
     parameter_groups,
     set_learning_rate,
-    update_average,
 )
 
 
@@ -103,18 +102,50 @@ def test_each_group_gets_its_share_of_the_rate():
 
 
 def test_running_average_is_used_inside_and_the_weights_come_back():
-    parameter = nn.Parameter(torch.tensor([0.0]))
-    optimizer = torch.optim.AdamW([parameter])
+    model = nn.Linear(1, 1, bias=False)
+    optimizer = torch.optim.AdamW(model.parameters())
+    average = Average(model, optimizer, 0.9)
     expected, seen = None, []
     for done, value in enumerate((1.0, 2.0, 4.0), start=1):
-        parameter.grad = torch.ones(1)
+        model.weight.grad = torch.ones(1, 1)
         optimizer.step()
-        parameter.data.fill_(value)
-        update_average(optimizer, 0.9, done)
+        model.weight.data.fill_(value)
+        average.update(done)
         decay = min(0.9, (1 + done) / (10 + done))
         expected = value if expected is None else decay * expected + (1 - decay) * value
-        with averaged(optimizer):
-            seen.append(parameter.item())
-        assert parameter.item() == value
+        with average.used():
+            seen.append(model.weight.item())
+        assert model.weight.item() == value
     assert seen[0] == 1.0
     assert seen[-1] == pytest.approx(expected)
+
+
+def test_statistics_of_norms_are_averaged_as_the_weights_are():
+    """Whitening with the averaged statistics; whole numbers and constants stay what they are."""
+    model = nn.Sequential(nn.BatchNorm1d(2))
+    model.register_buffer("constant", torch.tensor([0.1, 1 / 3]))
+    optimizer = torch.optim.AdamW(model.parameters())
+    average = Average(model, optimizer, 0.5)
+    expected = None
+    for done in range(1, 4):
+        model(torch.randn(8, 2, generator=torch.Generator().manual_seed(done)) + done).sum().backward()
+        optimizer.step()
+        average.update(done)
+        decay = min(0.5, (1 + done) / (10 + done))
+        raw = model[0].running_mean.clone()
+        expected = raw if expected is None else decay * expected + (1 - decay) * raw
+    with average.used():
+        torch.testing.assert_close(model[0].running_mean, expected)
+        assert not torch.equal(model[0].running_mean, raw)
+        assert torch.equal(model.constant, torch.tensor([0.1, 1 / 3]))
+        assert model[0].num_batches_tracked == 3
+    assert torch.equal(model[0].running_mean, raw)
+
+
+def test_without_a_decay_nothing_is_averaged():
+    model = nn.BatchNorm1d(2)
+    average = Average(model, torch.optim.AdamW(model.parameters()), 0.0)
+    average.update(1)
+    with average.used():
+        assert torch.equal(model.running_mean, torch.zeros(2))
+    assert not average.buffers

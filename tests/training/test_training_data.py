@@ -46,6 +46,16 @@ def test_a_step_takes_the_same_patches_however_they_are_shared(store, world, acc
         assert sorted(together) == sorted(whole[step * 4 : (step + 1) * 4])
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_batch_within_a_step_is_the_same_for_two_processes_of_half_the_size(store, accumulate):
+    """A loss of the whole batch needs more than the same patches in a step."""
+    whole = labels(store, rank=0, world=1, batch=6, accumulate=accumulate)
+    shares = [labels(store, rank=r, world=2, batch=3, accumulate=accumulate) for r in (0, 1)]
+    for batch in range(3 * accumulate):
+        together = [patch for share in shares for patch in share[3 * batch : 3 * batch + 3]]
+        assert sorted(together) == sorted(whole[6 * batch : 6 * batch + 6])
+
+
 def test_batches_can_begin_at_any_step(store):
     all_steps = labels(store, rank=0, world=1, batch=3, accumulate=1, steps=range(10))
     later = labels(store, rank=0, world=1, batch=3, accumulate=1, steps=range(7, 10))

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from sarcover.assessment.pictures import Panel
 from sarcover.files import atomic_file
 from sarcover.legend import Legend
+from sarcover.metrics.intervals import FEW_BLOCKS
 
 HEADLINE = {
     "miou": ("Mean IoU", "mean over the classes of intersection over union"),
@@ -89,6 +90,7 @@ def write_report(
         provenance=provenance,
         other_metrics=other_metrics or {},
         notes=notes,
+        few_blocks=FEW_BLOCKS,
     )
     with atomic_file(path) as temporary:
         temporary.write_text(html, encoding="utf-8")

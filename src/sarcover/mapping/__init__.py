@@ -1,6 +1,8 @@
 """From a scene and a model to a land-cover map, streamed window by window."""
 
+from sarcover.mapping.blocks import Block, map_blocks
 from sarcover.mapping.cog import read_legend
-from sarcover.mapping.predict import MapResult, map_scene, map_with
+from sarcover.mapping.predict import map_scene, map_with
+from sarcover.mapping.result import MapResult
 
-__all__ = ["MapResult", "map_scene", "map_with", "read_legend"]
+__all__ = ["Block", "MapResult", "map_blocks", "map_scene", "map_with", "read_legend"]

@@ -11,7 +11,9 @@ import rasterio
 from rasterio.enums import Resampling
 
 from sarcover import __version__
+from sarcover.config import Layer
 from sarcover.legend import IGNORE, Legend
+from sarcover.mapping.layers import KINDS, band_names
 from sarcover.mapping.raster import Look
 
 _LEGEND_TAG = "SARCOVER_LEGEND_JSON"
@@ -32,10 +34,15 @@ def map_look(legend: Legend, provenance: Mapping[str, str]) -> Look:
     )
 
 
-def confidence_look(provenance: Mapping[str, str]) -> Look:
-    """For the probability of the mapped class, percent."""
+def layer_look(layer: Layer, legend: Legend, provenance: Mapping[str, str]) -> Look:
+    """For a layer of how sure the model is: its scale, so that other programs show 0 to 1."""
+    first, *further = band_names(layer, legend)
     return Look(
-        _common_tags(provenance), "probability of the mapped class, percent", resampling=Resampling.average
+        _common_tags(provenance),
+        first,
+        resampling=Resampling.average,
+        further=tuple(further),
+        scale=KINDS[layer].scale,
     )
 
 

@@ -8,16 +8,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
 from sarcover.bundle import Bundle
 from sarcover.config import Unit
 from sarcover.errors import SarcoverError
 from sarcover.scene import OpticalOnGrid, Scene, open_optical, open_scene
+from sarcover.scene.optical_on_grid import HasGrid
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +27,20 @@ Paths = str | Path | Sequence[str | Path]
 _UNNAMED = re.compile(r"band\d+")
 
 
+class MissingBandsError(SarcoverError):
+    """The files that were opened do not have the bands that the model needs."""
+
+
+class Fitted(NamedTuple):
+    """A scene with the model's bands, and the dB that bring it to the model's radiometry."""
+
+    scene: Scene
+    offset_db: float
+
+
 @dataclass(frozen=True)
 class MapInput:
-    """A scene, and its optical companion if the model takes one, with the bands in the model's order.
+    """A scene on its own grid and, if the model takes one, its optical companion: bands in the model's order.
 
     `offset_db` is added to the scene: it brings it to the model's radiometry. `optical_paths` are the
     companion's files.
@@ -68,7 +81,8 @@ def map_input(
     Args:
         bundle: the model's description.
         scenes: the scene, or what `open_scene` opens.
-        optical: the companion, one file or several side by side; None for models that take none.
+        optical: the companion, one file or several side by side; None for models that take none, or that
+            map with radar alone as well.
         unit, bands: see `open_scene`.
 
     Raises:
@@ -76,15 +90,23 @@ def map_input(
             the companion is missing, superfluous or elsewhere.
     """
     scene = scenes if isinstance(scenes, Scene) else open_scene(_one_or_all(scenes), unit=unit, bands=bands)
+    fitted = fit(bundle, scene)
+    files = [optical] if isinstance(optical, str | Path) else list(optical or ())
+    optical_on_grid = companion(bundle, fitted.scene, fitted.scene.name, files)
+    return MapInput(fitted.scene, optical_on_grid, fitted.offset_db, tuple(map(Path, files)))
+
+
+def fit(bundle: Bundle, scene: Scene) -> Fitted:
+    """A scene as the model takes it.
+
+    Raises:
+        SarcoverError: a band that the model needs is missing (MissingBandsError), or calibrated and
+            uncalibrated values meet; or the numbers are those of a colour table.
+    """
     scene = _with_bands_of(bundle, scene)
     _check_unit(bundle, scene)
-    files = [optical] if isinstance(optical, str | Path) else list(optical or ())
-    return MapInput(
-        scene,
-        _companion(bundle, scene, files),
-        _radiometric_offset(bundle, scene),
-        tuple(map(Path, files)),
-    )
+    _check_no_picture(scene)
+    return Fitted(scene, _radiometric_offset(bundle, scene))
 
 
 def _one_or_all(paths: Paths) -> Any:
@@ -115,7 +137,7 @@ def _matching(what: str, wanted: Sequence[str], there: Sequence[str], do: str) -
     if unnamed and len(wanted) == len(there):
         logger.warning("%s: bands %s are taken as %s, in order", what, _list(there), _list(wanted))
         return list(range(len(there)))
-    raise SarcoverError(
+    raise MissingBandsError(
         f"{what} does not have the bands that the model needs",
         expected=_list(wanted),
         got=_list(there),
@@ -133,6 +155,21 @@ def _check_unit(bundle: Bundle, scene: Scene) -> None:
             got=scene.unit,
             do="say what the numbers are with --unit, or choose a model for such scenes",
         )
+
+
+def _check_no_picture(scene: Scene) -> None:
+    """Refuses indices into a table of colours; shades of grey may be shown of numbers that mean something."""
+    for source in scene.sources:
+        dataset = source.file.dataset()
+        if dataset.colorinterp[source.index - 1] != ColorInterp.palette:
+            continue
+        colours = dataset.colormap(source.index).values()
+        if any(len({*colour[:3]}) > 1 for colour in colours):
+            raise SarcoverError(
+                f"{source.file.path}: its numbers stand for colours of a table",
+                expected="radar: backscatter or digital numbers",
+                do="map the scene itself, not a picture of it",
+            )
 
 
 def _radiometric_offset(bundle: Bundle, scene: Scene) -> float:
@@ -157,10 +194,24 @@ def _radiometric_offset(bundle: Bundle, scene: Scene) -> float:
     return offset
 
 
-def _companion(bundle: Bundle, scene: Scene, files: Sequence[str | Path]) -> OpticalOnGrid | None:
+def companion(bundle: Bundle, grid: HasGrid, name: str, files: Sequence[str | Path]) -> OpticalOnGrid | None:
+    """The optical companion on a grid; None for models that take none, or do without.
+
+    Args:
+        bundle: the model's description.
+        grid: a scene, or another grid.
+        name: of what is mapped, for messages.
+        files: of the companion.
+
+    Raises:
+        SarcoverError: it is missing, superfluous, elsewhere, or does not have the model's bands.
+    """
     if not bundle.optical_bands:
         if files:
             raise SarcoverError("the model takes no optical input", do="leave --optical out")
+        return None
+    if not files and "optical" in bundle.optional_inputs:
+        logger.warning("%s is mapped with radar alone: no optical companion is named", name)
         return None
     if not files:
         raise SarcoverError(
@@ -178,12 +229,12 @@ def _companion(bundle: Bundle, scene: Scene, files: Sequence[str | Path]) -> Opt
             )
     choose = "choose the companion that the model was trained with"
     indices = _matching(str(files[0]), bundle.optical_bands, opened[0].bands, choose)
-    companion = OpticalOnGrid(opened[0], files, scene, indices)
-    if not companion.overlaps():
+    placed = OpticalOnGrid(opened[0], files, grid, indices)
+    if not placed.overlaps():
         raise SarcoverError(
-            f"{files[0]} does not reach the scene {scene.name}", do="name its companion with --optical"
+            f"{files[0]} does not reach the scene {name}", do="name its companion with --optical"
         )
-    return companion
+    return placed
 
 
 def _list(names: Sequence[str]) -> str:

@@ -2,112 +2,136 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import rasterio
-import torch
 from torch import nn
 
-from sarcover.bundle import CARD, DESCRIPTION, WEIGHTS, Bundle, load_model
-from sarcover.config import Device, MapSettings, Precision, Unit
-from sarcover.devices import choose_device
+from sarcover.bundle import CARD, DESCRIPTION, ITEM, WEIGHTS
+from sarcover.config import (
+    Augmentation,
+    Combine,
+    Device,
+    Layer,
+    MapSettings,
+    PolygonFormat,
+    Precision,
+    Unit,
+)
 from sarcover.errors import SarcoverError
 from sarcover.files import refuse_existing
-from sarcover.legend import IGNORE, Legend
+from sarcover.legend import IGNORE
 from sarcover.mapping import tiling
+from sarcover.mapping.about import about, scene_names
 from sarcover.mapping.device import ready
-from sarcover.mapping.inputs import MapInput, Paths, map_input
-from sarcover.mapping.product import MapProduct, Place
-from sarcover.mapping.raster import BLOCK
-from sarcover.mapping.stream import Piece, pieces
+from sarcover.mapping.grid import Bounds
+from sarcover.mapping.inputs import Paths
+from sarcover.mapping.job import Job, prepare_job
+from sarcover.mapping.outputs import Outputs
+from sarcover.mapping.product import MapProduct
+from sarcover.mapping.result import MapResult
+from sarcover.mapping.resume import Workplace, is_publishing
+from sarcover.mapping.stream import Piece
 from sarcover.progress import progress
+from sarcover.runtimes import EXPORTED, load_runtime
 from sarcover.scene import Scene
 
 logger = logging.getLogger(__name__)
-
-_MIB = 2**20
-
-
-@dataclass(frozen=True)
-class MapResult:
-    """What was mapped.
-
-    Attributes:
-        path: the map.
-        confidence: the raster of percent probabilities beside it, if asked for.
-        shape: (H, W).
-        counts: pixels of each class, by name.
-        valid_share: share of the scene's pixels that have a class; the others are nodata.
-        windows: number of windows.
-        skipped: how many of them had no valid pixel and were not computed.
-        seconds: time from opening the scene to the finished map.
-        px_per_second: pixels of the scene per second.
-    """
-
-    path: Path
-    confidence: Path | None
-    shape: tuple[int, int]
-    counts: dict[str, int]
-    valid_share: float
-    windows: int
-    skipped: int
-    seconds: float
-    px_per_second: float
 
 
 def map_with(settings: MapSettings) -> MapResult:
     """The verb `map`: loads the model and maps the scene. Errors as in `map_scene`."""
     given = vars(settings).copy()
-    model, scenes, out = (given.pop(name) for name in ("model", "scenes", "out"))
-    _check_out(Path(out), settings.overwrite)
+    model, scenes, out, runtime = (given.pop(name) for name in ("model", "scenes", "out", "runtime"))
+    layers = _layers(settings.confidence, settings.layers)
+    outputs = Outputs(Path(out), layers, polygons=settings.polygons)
+    _check_out(outputs.out, settings.overwrite)
     bundles = (Path(model), Path(model) / "bundle")
-    files = [folder / name for folder in bundles for name in (WEIGHTS, DESCRIPTION, CARD)]
-    _spare(_outputs(Path(out), settings.confidence), files, "a file of the model")
-    return map_scene(load_model(model), scenes, out, **given)
+    files = [folder / name for folder in bundles for name in (WEIGHTS, DESCRIPTION, CARD, ITEM, *EXPORTED)]
+    _spare(outputs.files, files, "a file of the model")
+    where = {name: given[name] for name in ("precision", "device", "patch")}
+    result = map_scene(load_runtime(model, runtime, **where), scenes, out, **given)
+    if not result.covered:
+        raise SarcoverError(
+            f"no scene reaches the area asked for: {out} is not written",
+            got=" ".join(f"{each:g}" for each in settings.bounds or ()),
+            do="check --bounds and --crs; `sarcover info` tells where a scene lies",
+        )
+    return result
 
 
 def map_scene(
     model: nn.Module,
-    scenes: Paths | Scene,
+    scenes: Paths | Scene | Sequence[Scene],
     out: str | Path,
     *,
     optical: Paths | None = None,
     unit: Unit | None = None,
     bands: Sequence[str] | None = None,
+    combine: Combine = "newest",
+    crs: str | None = None,
+    resolution: float | None = None,
+    bounds: Bounds | None = None,
     patch: int | None = None,
     overlap: int | None = None,
     blend: tiling.Blend = "hann",
     margin: int = 0,
     batch: int = 8,
+    threshold: float = 0.5,
+    tta: Augmentation = "none",
+    scales: Sequence[float] = (1.0,),
     confidence: bool = False,
+    layers: Sequence[Layer] = (),
+    sieve: int = 0,
+    polygons: PolygonFormat = "none",
+    min_area: int = 0,
+    simplify: float = 0.0,
     precision: Precision = "float32",
     device: Device = "auto",
     overwrite: bool = False,
 ) -> MapResult:
-    """Maps a scene, window by window; memory does not grow with the scene's height.
+    """Maps a scene, or several into one map, window by window; memory does not grow with their size.
 
-    The map holds the codes of the model's legend on the scene's grid, 255 exactly where the scene is not
-    valid. With `confidence`, confidence.tif beside it holds the probability of the mapped class (softmax of
-    the blended logits), percent.
+    The map holds the codes of the model's legend, 255 exactly where no scene is valid: on the scene's own
+    grid (from north to south; of several, the first one's, over all of them), or on the one asked for, onto
+    which radar is resampled in linear power. Each scene is mapped by itself; where several are valid, the
+    newest, the first, or the average of the probabilities counts.
+
+    A run that was killed leaves its work in a hidden folder beside `out`, and the same call goes on with it:
+    the map is the same to the last byte.
+
+    Beside the map lie its style for QGIS (.qml) and its STAC item (.json). Layers say how sure the model is
+    (softmax of the blended logits; at another threshold than .5 the odds are taken relative to it, so that
+    one half is still where the decision lies): confidence.tif beside map.tif, NAME_confidence.tif beside
+    NAME.tif. They describe what the model says, whatever a sieve makes of the map.
 
     Args:
         model: a model with `.bundle`, as `load_model` gives it.
-        scenes: the scene: one file with all bands, one file per polarisation, or an opened Scene.
+        scenes: the scene: one file with all bands, one file per polarisation, or an opened Scene. Or several:
+            files, folders, STAC items or collections, opened scenes.
         out: the map to write, a GeoTIFF.
         optical: its optical companion, one file or several side by side, for models with an optical input.
         unit, bands: see `open_scene`.
+        combine: newest, first (as named; scenes in a folder by name) or average.
+        crs, resolution: of the map, in any words that rasterio understands and its units. Pixels then lie on
+            multiples of the resolution and windows on a lattice, so that maps of neighbouring bounds fit
+            together without a seam.
+        bounds: left, bottom, right, top of the map, widened to whole pixels: a part of the map that there
+            would be without.
         patch: window side, pixels; default: the model's patch.
         overlap: pixels that neighbouring windows share; default: a quarter of the window side.
         blend, margin: see `tiling.blending_weights`.
         batch: windows per forward pass.
-        confidence: also write confidence.tif.
+        threshold: least probability of class 1 of a binary model such as alos2-water.
+        tta, scales: test-time augmentation, see `models.augmented.Augmented`.
+        confidence: the same as layers ("confidence",).
+        layers: confidence, entropy, margin, probabilities: see `layers.compute`.
+        sieve: objects of fewer pixels take the class of their largest neighbour, see `sieve.sieve_raw`.
+        polygons: gpkg or parquet: also write the map as polygons, beside it.
+        min_area, simplify: of the polygons, pixels: their own sieve, and see `vector.outline`.
         precision, device: how and where to compute.
         overwrite: replace an existing map.
 
@@ -115,60 +139,97 @@ def map_scene(
         SarcoverError: the map exists, the scene does not fit the model, settings that make no windows, or a
             disk that is full.
     """
+    given = {
+        name: value
+        for name, value in locals().items()
+        if name not in ("model", "scenes", "out", "optical", "overwrite")
+    }
     began = time.perf_counter()
     out = Path(out)
-    outputs = _outputs(out, confidence)
-    for path in outputs:
-        _check_out(path, overwrite)
-    if batch < 1:
-        raise SarcoverError("batch", expected="at least 1 window", got=str(batch))
-    bundle, legend = _bundle_of(model)
-    source = map_input(bundle, scenes, optical, unit=unit, bands=bands)
-    _spare_the_inputs(outputs, source)
-    patch = bundle.patch if patch is None else patch
-    overlap = patch // 4 if overlap is None else overlap
-    rows, columns = (tiling.axis(length, patch, overlap, blend, margin) for length in source.scene.shape)
-    where = choose_device(device)
-    place = Place(source.scene.shape, source.scene.crs, source.scene.transform)
+    outputs = Outputs(out, _layers(confidence, layers), sieve, polygons, min_area, simplify)
+    for path in outputs.files:
+        _check_out(path, overwrite or is_publishing(out))
+    job = prepare_job(
+        model,
+        scenes,
+        optical,
+        unit=unit,
+        bands=bands,
+        combine=combine,
+        crs=crs,
+        resolution=resolution,
+        bounds=bounds,
+        patch=patch,
+        overlap=overlap,
+        blend=blend,
+        margin=margin,
+        batch=batch,
+        threshold=threshold,
+        tta=tta,
+        scales=scales,
+        precision=precision,
+        device=device,
+    )
+    for path, what in job.mosaic.files.items():
+        _spare(outputs.files, [path], what)
+    if not job.mosaic.covered:
+        return _uncovered(out, job, time.perf_counter() - began)
     count = _Count()
-    parts = pieces(model, source.read, rows, columns, batch=batch, device=where, autocast=precision == "bf16")
     with (
-        ready(model, where),
-        rasterio.Env(GDAL_CACHEMAX=_cache_bytes(source.scene, patch)),
-        MapProduct(
-            out, outputs[1] if confidence else None, legend, place, _provenance(model, bundle, source.scene)
-        ) as product,
-        progress(f"map {out.name}, windows", len(rows) * len(columns)) as advance,
-        closing(parts),
+        ready(model, job.device),
+        job.environment(),
+        Workplace(out, job.identity(given)) as work,
+        MapProduct(outputs, job.legend, job.mosaic.grid.place, about(job, outputs), work) as product,
     ):
-        product.fill(count.watch(parts, advance))
-    return _result(product, source.scene, count, time.perf_counter() - began)
+        for path in [] if work.publishing else outputs.files:
+            _check_out(path, overwrite)
+        carry = job.carry(work.folder)
+        first = work.resume(product.rasters, carry, job.reach)
+        count.windows, count.skipped = work.windows, work.skipped
+        parts = job.pieces(carry, first)
+        with progress(f"map {out.name}, windows", job.windows) as advance, closing(parts):
+            advance(work.windows)
+            product.fill(count.watch(work.new(parts), advance))
+    return _result(product, job, count, work.windows, time.perf_counter() - began)
 
 
-def _bundle_of(model: nn.Module) -> tuple[Bundle, Legend]:
-    bundle = getattr(model, "bundle", None)
-    if bundle is None or bundle.legend is None:
-        raise SarcoverError(
-            "a model without a bundle cannot map", do="load it with load_model, or give it .bundle"
-        )
-    return bundle, bundle.legend
-
-
-def _result(product: MapProduct, scene: Scene, count: _Count, seconds: float) -> MapResult:
-    pixels = scene.shape[0] * scene.shape[1]
+def _result(product: MapProduct, job: Job, count: _Count, resumed: int, seconds: float) -> MapResult:
+    height, width = job.mosaic.grid.place.shape
     nodata = int(product.histogram[IGNORE])
-    if nodata == pixels:
-        logger.warning("%s has no valid pixel: the map is nodata throughout", scene.name)
+    if nodata == height * width:
+        logger.warning("%s has no valid pixel: the map is nodata throughout", " ".join(scene_names(job)[:3]))
+    outputs = product.outputs
     return MapResult(
-        path=product.out,
-        confidence=product.confidence,
-        shape=scene.shape,
+        path=outputs.out,
+        confidence=outputs.layer("confidence") if "confidence" in outputs.layers else None,
+        files=tuple(outputs.files),
+        shape=(height, width),
         counts={cls.name: int(product.histogram[cls.code]) for cls in product.legend.classes},
-        valid_share=1 - nodata / pixels,
+        valid_share=1 - nodata / (height * width),
         windows=count.windows,
         skipped=count.skipped,
         seconds=seconds,
-        px_per_second=pixels / seconds,
+        px_per_second=height * width / seconds,
+        scenes=scene_names(job),
+        resumed=resumed,
+    )
+
+
+def _uncovered(out: Path, job: Job, seconds: float) -> MapResult:
+    """What is said of a map that no scene reaches, and that is not written."""
+    return MapResult(
+        path=out,
+        confidence=None,
+        files=(),
+        shape=job.mosaic.grid.place.shape,
+        counts=dict.fromkeys(job.legend.names, 0),
+        valid_share=0.0,
+        windows=job.windows,
+        skipped=job.windows,
+        seconds=seconds,
+        px_per_second=0.0,
+        scenes=scene_names(job),
+        covered=False,
     )
 
 
@@ -180,16 +241,8 @@ def _check_out(out: Path, overwrite: bool) -> None:
     refuse_existing(out, overwrite)
 
 
-def _outputs(out: Path, confidence: bool) -> list[Path]:
-    """The map and, if asked for, its confidence."""
-    return [out, out.with_name("confidence.tif")] if confidence else [out]
-
-
-def _spare_the_inputs(outputs: Sequence[Path], source: MapInput) -> None:
-    """--overwrite must never take what the map is made from."""
-    _spare(outputs, source.scene.paths, "the scene to be mapped")
-    _spare(outputs, [source.scene.mask.path] if source.scene.mask else [], "the mask of the scene")
-    _spare(outputs, source.optical_paths, "an optical companion of the scene")
+def _layers(confidence: bool, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    return ("confidence", *layers) if confidence else tuple(layers)
 
 
 def _spare(outputs: Sequence[Path], inputs: Sequence[Path], what: str) -> None:
@@ -197,37 +250,6 @@ def _spare(outputs: Sequence[Path], inputs: Sequence[Path], what: str) -> None:
     for out in outputs:
         if out.resolve() in taken:
             raise SarcoverError(f"{out} is {what}", do="choose another --out")
-
-
-def _cache_bytes(scene: Scene, patch: int) -> int:
-    """GDAL's block cache: one row of windows of the source, blocks of 512 rows taken for granted.
-
-    Fixed but for very wide scenes, so that memory is the same for all sizes; GDAL's own default is 5 % of the
-    machine.
-    """
-    needed = (patch + BLOCK) * scene.shape[1] * len(scene.bands) * scene.dtype.itemsize
-    return int(np.clip(needed, 32 * _MIB, 256 * _MIB))
-
-
-def _provenance(model: nn.Module, bundle: Bundle, scene: Scene) -> dict[str, str]:
-    """Tags that say where the map comes from."""
-    tags = {
-        "SARCOVER_MODEL": f"{bundle.architecture['name']} {bundle.architecture['size']}",
-        "SARCOVER_MODEL_SHA256": fingerprint(model),
-        "SARCOVER_SCENE": scene.name,
-    }
-    if scene.acquired is not None:
-        tags["TIFFTAG_DATETIME"] = scene.acquired.strftime("%Y:%m:%d %H:%M:%S")
-    return tags
-
-
-def fingerprint(model: nn.Module) -> str:
-    """SHA-256 of names and values of the model's weights and buffers."""
-    digest = hashlib.sha256()
-    for name, values in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 class _Count:

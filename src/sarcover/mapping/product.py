@@ -1,98 +1,91 @@
-"""From blended logits to the files of a map: class, code, confidence; names appear when all is well."""
+"""From blended logits to the files of a map: class, code, layers; names appear when all is well."""
 
 from __future__ import annotations
 
-import tempfile
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from affine import Affine
 from numpy.typing import NDArray
-from rasterio.crs import CRS
 from torch import Tensor
 
+from sarcover.config import Layer
 from sarcover.errors import SarcoverError
-from sarcover.files import atomic_file, disk_errors
+from sarcover.files import disk_errors
 from sarcover.legend import IGNORE, Legend
 from sarcover.mapping import cog
-from sarcover.mapping.raster import ByteRaster, working_bytes
+from sarcover.mapping.about import About
+from sarcover.mapping.grid import Place
+from sarcover.mapping.layers import compute
+from sarcover.mapping.outputs import Outputs
+from sarcover.mapping.publication import Publication, sieved
+from sarcover.mapping.raster import WorkingRaster, room_needed
+from sarcover.mapping.raw import raw_bytes
+from sarcover.mapping.resume import Workplace
 from sarcover.mapping.stream import Piece
 from sarcover.scene.disk import require_room
 
 _WRITE_BEHIND = 4  # pieces
 
 
-class Place(NamedTuple):
-    """A scene's grid: shape (H, W), and its georeference (None and the identity for none)."""
-
-    shape: tuple[int, int]
-    crs: CRS | None
-    transform: Affine
-
-
 @dataclass(frozen=True)
 class Decision:
-    """What logits (K, h, w) mean, (h, w) each, on the model's device.
+    """What logits (K, h, w) mean, on the model's device.
 
-    index: uint8 class; percent: uint8 probability of that class, if asked for; finite: bool, logits are.
+    index: (h, w) uint8 class; layers: (b, h, w) uint8 each, see `layers.compute`; finite: (h, w) bool, where
+    the logits are.
     """
 
     index: Tensor
-    percent: Tensor | None
+    layers: dict[Layer, Tensor]
     finite: Tensor
 
 
 class MapProduct:
-    """The map and, on request, its confidence: a context whose files get their names at its good end.
+    """The map and what lies beside it: a context whose files get their names at its good end.
 
     Args:
-        out: the map.
-        confidence: the raster of percent probabilities, or None.
+        outputs: which files.
         legend: of the model.
-        place: the scene's grid.
-        provenance: tags that say where the map comes from.
+        place: the map's grid.
+        about: where the map comes from.
+        work: the folder where the map grows.
 
     Attributes:
-        histogram: (256,) int64, pixels of each code written so far.
+        rasters: raw pixels of the map and its layers, by their final names.
+        histogram: (256,) int64, pixels of each code: written so far, and of the map when it is published.
 
     Raises:
         SarcoverError: the disk has no room, or logits that are no use.
     """
 
-    def __init__(
-        self, out: Path, confidence: Path | None, legend: Legend, place: Place, provenance: Mapping[str, str]
-    ) -> None:
-        self.out, self.confidence, self.legend, self._place = out, confidence, legend, place
-        self._looks = {out: cog.map_look(legend, provenance)}
-        if confidence is not None:
-            self._looks[confidence] = cog.confidence_look(provenance)
-        self._rasters: dict[Path, ByteRaster] = {}
+    def __init__(self, outputs: Outputs, legend: Legend, place: Place, about: About, work: Workplace) -> None:
+        self.outputs, self.legend, self._place, self._about, self._work = outputs, legend, place, about, work
+        self._looks = {outputs.out: cog.map_look(legend, about.tags)}
+        for name in outputs.layers:
+            self._looks[outputs.layer(name)] = cog.layer_look(name, legend, about.tags)
+        self.rasters: dict[Path, WorkingRaster] = {}
 
     @property
     def histogram(self) -> NDArray[np.int64]:
-        """Pixels of each code written so far."""
-        return self._rasters[self.out].histogram
+        """Pixels of each code."""
+        return self._histogram if self._histogram is not None else self.rasters[self.outputs.out].histogram
 
     def __enter__(self) -> MapProduct:
+        self._histogram: NDArray[np.int64] | None = None
+        out = self.outputs.out
         with ExitStack() as stack:
-            stack.enter_context(disk_errors(self.out))
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            require_room(self.out, len(self._looks) * working_bytes(self._place.shape))
-            folder = tempfile.TemporaryDirectory(
-                prefix=f".{self.out.stem}.", suffix=".part", dir=self.out.parent, ignore_cleanup_errors=True
-            )
-            work = Path(stack.enter_context(folder))
+            stack.enter_context(disk_errors(out))
+            require_room(out, self._room() - self._work.bytes_there())
             for path, look in self._looks.items():
-                raster = ByteRaster(work / path.name, path, *self._place, look)
-                self._rasters[path] = stack.enter_context(raster)
+                raster = WorkingRaster(self._work.folder / f"{path.name}.raw", path, *self._place, look)
+                self.rasters[path] = stack.enter_context(raster)
             self._open = stack.pop_all()
         return self
 
@@ -105,6 +98,12 @@ class MapProduct:
         with self._open:
             self._publish()
 
+    def _room(self) -> int:
+        """Disk space that the map and its layers take while they are made."""
+        sieves = (self.outputs.sieve > 1) + (self.outputs.min_area > 1)
+        rasters = sum(room_needed(self._place.shape, look) for look in self._looks.values())
+        return rasters + sieves * raw_bytes(self._place.shape)
+
     def fill(self, pieces: Iterable[Piece]) -> None:
         """Writes the pieces, in a thread of its own."""
         waiting: deque[Future[None]] = deque()
@@ -113,7 +112,7 @@ class MapProduct:
                 decision = None
                 if piece.logits is not None:
                     self._check_classes(piece.logits)
-                    decision = decide(piece.logits, self.confidence is not None)
+                    decision = decide(piece.logits, self.outputs.layers)
                     piece = replace(piece, logits=None)  # large, and of no more use
                 waiting.append(pool.submit(self._write, piece, decision))
                 if len(waiting) > _WRITE_BEHIND:
@@ -128,10 +127,13 @@ class MapProduct:
                 do="check its weights, or map with --precision float32",
             )
         index = _masked(None if decision is None else decision.index, piece.valid)
-        self._rasters[self.out].write(self.legend.decode(index), piece.row, piece.column)
-        if self.confidence is not None:
-            percent = _masked(None if decision is None else decision.percent, piece.valid)
-            self._rasters[self.confidence].write(percent, piece.row, piece.column)
+        self.rasters[self.outputs.out].write(self.legend.decode(index), piece.row, piece.column)
+        for name in self.outputs.layers:
+            raster = self.rasters[self.outputs.layer(name)]
+            values = _masked(None if decision is None else decision.layers[name], piece.valid)
+            values = np.broadcast_to(values, (raster.look.count, *piece.valid.shape))
+            raster.write(values, piece.row, piece.column)
+        self._work.finish(piece)
 
     def _check_classes(self, logits: Tensor) -> None:
         if logits.shape[0] != self.legend.num_classes:
@@ -143,32 +145,28 @@ class MapProduct:
 
     def _publish(self) -> None:
         """All files are made before the first gets its name; the map is the last to get it."""
-        with ExitStack() as stack:
-            for path, raster in self._rasters.items():
-                raster.publish(stack.enter_context(atomic_file(path)))
-            beside = self.out.with_name(self.out.name + ".aux.xml")
-            names = stack.enter_context(atomic_file(beside))
-            names.write_text(cog.category_names(self.legend), encoding="utf-8")
+        layers = {name: self.rasters[self.outputs.layer(name)] for name in self.outputs.layers}
+        with sieved(self.rasters[self.outputs.out], self.outputs.sieve) as finished:
+            self._histogram = finished.histogram
+            publication = Publication(self.outputs, self.legend, self._place, self._about, finished, layers)
+            self._work.publish(publication.makers())
 
 
-def decide(logits: Tensor, confidence: bool = False) -> Decision:
-    """The class of highest logit; its confidence is the softmax's probability, rounded to percent.
+def decide(logits: Tensor, layers: Iterable[Layer] = ()) -> Decision:
+    """The class of highest logit, and how sure the model is of it.
 
     Args:
         logits: (K, h, w) float32.
-        confidence: whether to compute it.
+        layers: which ones to compute.
     """
     with torch.inference_mode():
         best, index = logits.max(0)
-        percent = None
-        if confidence:
-            probability = 1 / (logits - best).exp_().sum(0)
-            percent = (100 * probability).round_().nan_to_num_().to(torch.uint8)
-        return Decision(index.to(torch.uint8), percent, best.isfinite())
+        computed = compute(logits, layers) if layers else {}
+        return Decision(index.to(torch.uint8), computed, best.isfinite())
 
 
 def _masked(values: Tensor | None, valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Values on the CPU, 255 where the scene is not valid."""
+    """Values (h, w) or (b, h, w) on the CPU, 255 where the scene is not valid."""
     if values is None:
         return np.full(valid.shape, IGNORE, dtype=np.uint8)
     return np.where(valid, values.cpu().numpy(), np.uint8(IGNORE))

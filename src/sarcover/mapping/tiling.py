@@ -10,6 +10,10 @@ what lets a map be finished strip by strip.
     window 1             <<<<<=====>>>>>             > falls to 0, < rises from 0, both over the overlap
     window 2                   ....<<<<<===========|   less the margin on both sides
     borders   0          1         2               3 . shifted inward: seen by the model, without weight
+
+A part of a larger map has the windows of that map which reach into it (`Axis.crop`), and a map on a grid
+without an end those of a lattice (`lattice`): so neighbouring parts, made one by one, are parts of one map.
+Their outer windows begin before the part and end beyond it.
 """
 
 from __future__ import annotations
@@ -33,10 +37,11 @@ class Axis:
     Attributes:
         length: pixels of the scene along the axis.
         patch: window side P, pixels.
-        starts: first pixel of each of the n windows.
+        starts: first pixel of each of the n windows; of a part, also below 0.
         borders: n + 1 pixels; from borders[i] to borders[i + 1] lies what window i finishes: no later window
-            has weight there.
+            has weight there. It may be nothing in a part.
         weights: (n, P) float32, each window's share in the result; they sum to 1 at every pixel of the scene.
+        total: one past the last pixel that may be read; beyond `length` in a part.
     """
 
     length: int
@@ -44,22 +49,44 @@ class Axis:
     starts: tuple[int, ...]
     borders: tuple[int, ...]
     weights: Weights
+    total: int
 
     def __len__(self) -> int:
         return len(self.starts)
-
-    @property
-    def overlap(self) -> int:
-        """The most pixels by which a window's weights reach beyond what it finishes."""
-        return 0 if len(self) == 1 else self.patch - self.borders[1]
 
     def end(self, index: int) -> int:
         """One past the last pixel of the scene that window `index` covers."""
         return min(self.starts[index] + self.patch, self.length)
 
+    def read_end(self, index: int) -> int:
+        """One past the last pixel that window `index` looks at: in a part, it may lie beyond it."""
+        return min(self.starts[index] + self.patch, self.total)
+
     def shift(self, index: int) -> int:
         """First pixel of window `index`, counted from its start, that has weight or is finished by it."""
         return self.borders[index] - self.starts[index]
+
+    def crop(self, first: int, end: int) -> Axis:
+        """The part from pixel `first` to `end`: the windows that reach into it, which together weigh 1 there.
+
+        Raises:
+            SarcoverError: no part of the axis.
+        """
+        if not 0 <= first < end <= self.length:
+            raise SarcoverError(
+                "a part of a map", expected=f"pixels within 0 to {self.length}", got=f"{first} to {end}"
+            )
+        last = max(index for index in range(len(self)) if self.borders[index] < end)
+        begin = min(
+            index
+            for index in range(last + 1)
+            if self.weights[index, max(0, first - self.starts[index]) :].any()
+        )
+        kept = range(begin, last + 1)
+        starts = tuple(self.starts[index] - first for index in kept)
+        borders = [min(max(self.borders[index] - first, 0), end - first) for index in (*kept, last + 1)]
+        weights = self.weights[begin : last + 1]
+        return Axis(end - first, self.patch, starts, (0, *borders[1:]), weights, self.total - first)
 
 
 def windows(height: int, width: int, patch: int, overlap: int) -> list[tuple[int, int]]:
@@ -116,7 +143,27 @@ def axis(length: int, patch: int, overlap: int, kind: Blend = "hann", margin: in
     for start, weight in zip(starts, raw, strict=True):
         weight /= total[start : start + patch]
         weight[max(length - start, 0) :] = 0.0
-    return Axis(length, patch, tuple(starts), tuple(borders), raw.astype(np.float32))
+    return Axis(length, patch, tuple(starts), tuple(borders), raw.astype(np.float32), length)
+
+
+def lattice(first: int, length: int, patch: int, overlap: int, kind: Blend = "hann", margin: int = 0) -> Axis:
+    """A part of an axis without an end, whose windows start at the multiples of patch - overlap.
+
+    Args:
+        first: its first pixel, counted from the lattice's origin; may be negative.
+        length: of the part, pixels.
+        patch, overlap, kind, margin: as in `axis`.
+
+    Raises:
+        SarcoverError: sizes, an overlap, margin or kind that cannot be.
+    """
+    _check(length, patch, overlap, kind, margin)
+    step = patch - overlap
+    around = -(-patch // step) + 1  # windows, after which an axis knows nothing of its border
+    before = first % step + around * step
+    return axis(before + length + (around + 1) * patch, patch, overlap, kind, margin).crop(
+        before, before + length
+    )
 
 
 def axis_weights(

@@ -8,13 +8,20 @@ from typing import Any, get_args
 
 from sarcover.config import Size
 from sarcover.errors import SarcoverError
-from sarcover.models.segmenter import Segmenter
+from sarcover.models.alos2 import Alos2Refined, Alos2Water, SwinUPerNet
+from sarcover.models.claire import Claire
+from sarcover.models.segmenter import Segmenter, check_threshold, class_logits
 from sarcover.models.unet import UNet
-from sarcover.models.upernet import SwinUPerNet
 
-__all__ = ["MODELS", "Segmenter", "build_model", "model_settings"]
+__all__ = ["MODELS", "Segmenter", "build_model", "check_threshold", "class_logits", "model_settings"]
 
-MODELS: dict[str, type[Segmenter]] = {"unet": UNet, "swin-upernet": SwinUPerNet}
+MODELS: dict[str, type[Segmenter]] = {
+    "unet": UNet,
+    "swin-upernet": SwinUPerNet,
+    "alos2-refined": Alos2Refined,
+    "alos2-water": Alos2Water,
+    "claire": Claire,
+}
 _COMMON = ("self", "size", "sar_bands", "optical_bands", "num_classes")
 
 
@@ -30,15 +37,16 @@ def build_model(
     """A new model with random weights.
 
     Args:
-        name: "unet" or "swin-upernet".
+        name: "unet", "swin-upernet", "alos2-refined", "alos2-water" or "claire".
         size: tiny, small or base.
         sar_bands: radar bands of the input.
         optical_bands: optical bands of the input; 0 for none.
-        num_classes: number of classes K.
+        num_classes: number of classes K; 2 for alos2-water, whose single logit decides between them.
         settings: further settings of that model; those left out have its defaults.
 
     Returns:
-        A module with `forward(batch) -> logits (B, K, H, W)`; its `architecture` rebuilds it.
+        A module with `forward(batch) -> logits (B, K, H, W)`, of alos2-water (B, 1, H, W); its
+        `architecture` rebuilds it.
 
     Raises:
         SarcoverError: an unknown name, size or setting, or values that make no model.
@@ -49,10 +57,10 @@ def build_model(
         )
     if size not in get_args(Size):
         raise SarcoverError(f"no model size is called {size!r}", expected=" or ".join(get_args(Size)))
-    if sar_bands < 1 or optical_bands < 0 or num_classes < 1:
+    if sar_bands < 1 or optical_bands < 0 or num_classes < 2:
         raise SarcoverError(
             f"{name}: bands and classes",
-            expected="at least one radar band and one class",
+            expected="at least one radar band and two classes",
             got=f"{sar_bands} radar bands, {optical_bands} optical bands, {num_classes} classes",
         )
     known = model_settings(name)

@@ -3,7 +3,8 @@
 Written with plain tensor operations, both make intermediates much larger than their input (attention scores,
 hidden layer, and as much again in the backward pass). On a CPU the time then goes into fetching fresh memory
 and moving it, not into arithmetic. These functions compute the same numbers slice by slice in small buffers
-that are used again. The backward pass computes scores and activations anew from what is kept anyway.
+that are used again. Of attention the weights are kept for the backward pass: in windows they are few, and to
+compute them anew costs more than to fetch them. Activations of the MLP are computed anew from what is kept.
 """
 
 from __future__ import annotations
@@ -42,8 +43,10 @@ def attention(qkv: Tensor, segments: Sequence[Segments], biases: Sequence[Tensor
     Returns:
         (T, heads, d) in the dtype of qkv.
     """
-    out: Tensor = _Attention.apply(qkv, tuple(segments), *biases)  # type: ignore[no-untyped-call]
-    return out
+    if torch.is_grad_enabled():
+        out: Tensor = _Attention.apply(qkv, tuple(segments), *biases)  # type: ignore[no-untyped-call]
+        return out
+    return _attend(qkv.contiguous(), segments, biases, None)
 
 
 def mlp(x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor) -> Tensor:
@@ -60,30 +63,44 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, segments: tuple[Segments, ...], *biases: Tensor) -> Tensor:
         qkv = qkv.contiguous()
-        out = torch.empty_like(qkv[:, 0])
-        for group, bias in zip(segments, biases, strict=True):
-            part = _Part(group, qkv)
-            for at in part.slices():
-                q, k, v = part.load(qkv, at)
-                scores = part.scores(q, k, bias, at)
-                part.store(torch.bmm(scores, v, out=part.like(q)), out, at)
-        ctx.save_for_backward(qkv, *biases)
+        weights: list[Tensor] = []
+        out = _attend(qkv, segments, biases, weights)
+        ctx.save_for_backward(qkv, *biases, *weights)
         ctx.segments = segments
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        qkv, *biases = ctx.saved_tensors
+        qkv, *rest = ctx.saved_tensors
+        biases, kept = rest[: len(rest) // 2], rest[len(rest) // 2 :]
         grad_out, grad = grad_out.contiguous(), torch.empty_like(qkv)
         grad_biases = []
-        for group, bias in zip(ctx.segments, biases, strict=True):
+        for group, bias, weights in zip(ctx.segments, biases, kept, strict=True):
             part = _Part(group, qkv)
             grad_bias = torch.zeros_like(bias)
             for at in part.slices():
-                part.backward(qkv, grad_out, grad, bias, grad_bias, at)
+                part.backward(qkv, grad_out, grad, part.of(weights, at), grad_bias, at)
             grad_biases.append(grad_bias)
         return grad, None, *grad_biases
+
+
+def _attend(
+    qkv: Tensor, segments: Sequence[Segments], biases: Sequence[Tensor], kept: list[Tensor] | None
+) -> Tensor:
+    """The forward pass; each group's attention weights are added to `kept`, if that is wanted."""
+    out = torch.empty_like(qkv[:, 0])
+    for group, bias in zip(segments, biases, strict=True):
+        part = _Part(group, qkv)
+        weights = None if kept is None else part.new_weights(group.rows * group.copies)
+        for at in part.slices():
+            q, k, v = part.load(qkv, at)
+            own = part.scores(q) if weights is None else part.of(weights, at)
+            part.weigh(q, k, bias, at, own)
+            part.store(torch.bmm(own, v, out=part.like(q)), out, at)
+        if kept is not None and weights is not None:
+            kept.append(weights)
+    return out
 
 
 class _Slice(NamedTuple):
@@ -100,10 +117,24 @@ class _Part:
         _, _, self.heads, self.dim = qkv.shape
         self.group = group
         self.step = max(1, _SLICE // (group.length**2 * self.heads))
-        many = min(self.step, group.rows * group.copies) * self.heads
+        most = min(self.step, group.rows * group.copies)
         dtype = torch.float32 if qkv.dtype in (torch.bfloat16, torch.float16) else qkv.dtype
-        self._tokens = qkv.new_empty(7, many, group.length, self.dim, dtype=dtype)
-        self._scores = qkv.new_empty(2, many, group.length, group.length, dtype=dtype)
+        self._tokens = qkv.new_empty(7, most * self.heads, group.length, self.dim, dtype=dtype)
+        self._scores = self.new_weights(most)
+
+    def new_weights(self, segments: int) -> Tensor:
+        """Room for the attention weights of so many segments: (segments * heads, length, length)."""
+        length = self.group.length
+        return self._tokens.new_empty(segments * self.heads, length, length)
+
+    def of(self, weights: Tensor, at: _Slice) -> Tensor:
+        """The slice's part of what `new_weights` made for all segments of the group."""
+        first = (at.row * self.group.copies + at.copy) * self.heads
+        return weights[first : first + at.rows * at.copies * self.heads]
+
+    def scores(self, q: Tensor) -> Tensor:
+        """A buffer for the scores of a slice."""
+        return self._scores[: q.shape[0]]
 
     def slices(self) -> Iterator[_Slice]:
         """As many segments at a time as a slice holds."""
@@ -143,28 +174,26 @@ class _Part:
         place = self._view(target, at).transpose(1, 2)
         place.copy_(value.view(place.shape))
 
-    def scores(self, q: Tensor, k: Tensor, bias: Tensor, at: _Slice) -> Tensor:
-        """softmax(q k^T / sqrt(d) + bias): (segments * heads, length, length)."""
-        scores = self._scores[0, : q.shape[0]]
-        torch.baddbmm(scores, q, k.transpose(1, 2), beta=0, alpha=self.dim**-0.5, out=scores)
-        self._by_row(scores, at).add_(bias[at.row : at.row + at.rows, None])
-        return torch.softmax(scores, -1, out=scores)
+    def weigh(self, q: Tensor, k: Tensor, bias: Tensor, at: _Slice, weights: Tensor) -> None:
+        """Writes softmax(q k^T / sqrt(d) + bias) into `weights` (segments * heads, length, length)."""
+        torch.baddbmm(weights, q, k.transpose(1, 2), beta=0, alpha=self.dim**-0.5, out=weights)
+        self._by_row(weights, at).add_(bias[at.row : at.row + at.rows, None])
+        torch.softmax(weights, -1, out=weights)
 
     def _by_row(self, scores: Tensor, at: _Slice) -> Tensor:
         return scores.view(at.rows, at.copies, self.heads, self.group.length, self.group.length)
 
     def backward(
-        self, qkv: Tensor, grad_out: Tensor, grad: Tensor, bias: Tensor, grad_bias: Tensor, at: _Slice
+        self, qkv: Tensor, grad_out: Tensor, grad: Tensor, weights: Tensor, grad_bias: Tensor, at: _Slice
     ) -> None:
         """Writes the slice's part of `grad` (as qkv) and adds to `grad_bias`."""
         q, k, v = self.load(qkv, at)
-        weights = self.scores(q, k, bias, at)
         above = self._buffer(3, 4, at)[0]
         source = self._view(grad_out, at).transpose(1, 2)
         above.view(source.shape).copy_(source)
         grads = self._buffer(4, 7, at)
         torch.bmm(weights.transpose(1, 2), above, out=grads[2])
-        inner = torch.bmm(above, v.transpose(1, 2), out=self._scores[1, : q.shape[0]])
+        inner = torch.bmm(above, v.transpose(1, 2), out=self.scores(q))
         torch._softmax_backward_data(inner, weights, -1, weights.dtype, grad_input=inner)
         grad_bias[at.row : at.row + at.rows] += self._by_row(inner, at).sum(1)
         scale = self.dim**-0.5

@@ -17,6 +17,7 @@ from sarcover.errors import SarcoverError
 from sarcover.scene.names import date_in, parse_date, polarisations, without_polarisation
 from sarcover.scene.products import Product, is_archive, is_product_folder, is_side_layer, recognise
 from sarcover.scene.raster import RasterFile, RasterInfo
+from sarcover.scene.remote import exists
 from sarcover.scene.scene import BandSource, Scene
 from sarcover.scene.units import check_plausible, log, resolve
 
@@ -45,7 +46,7 @@ def open_scene(
     if not paths:
         raise SarcoverError("no scene was named", do="name one with --scenes")
     for each in paths:
-        if not each.exists():
+        if not exists(each):
             raise SarcoverError(f"{each} does not exist")
     product = recognise(paths) or recognise(paths := _one_scene(paths))
     scene = _from_product(product, unit) if product else _from_files(paths, unit)
@@ -65,7 +66,7 @@ def find_scenes(paths: Sequence[PathLike]) -> list[tuple[Path, ...]]:
     files: list[Path] = []
     found: list[tuple[Path, ...]] = []
     for path in map(Path, paths):
-        if not path.exists():
+        if not exists(path):
             raise SarcoverError(f"{path} does not exist")
         if path.is_dir() and not is_product_folder(path):
             inside, folders = _listed(path)

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from sarcover.scene.grids import OnGrid
 from sarcover.scene.optical import Optical
-from sarcover.scene.scene import Scene
+
+
+class HasGrid(Protocol):
+    """What lies on a pixel grid: a scene, for example."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width, pixels."""
+
+    @property
+    def crs(self) -> Any:
+        """Coordinate system, None without georeference."""
+
+    @property
+    def transform(self) -> Affine:
+        """Pixel to world."""
 
 
 class OpticalOnGrid:
@@ -21,7 +37,7 @@ class OpticalOnGrid:
     Args:
         kind: bands, scale and type that all files have.
         paths: the companion, or several side by side; where several reach, the first counts.
-        scene: whose grid they are brought to.
+        scene: the scene, or another thing, whose grid they are brought to.
         bands: indices of the bands to take, from 0, in this order; default: all.
 
     Raises:
@@ -32,7 +48,7 @@ class OpticalOnGrid:
         self,
         kind: Optical,
         paths: Sequence[str | Path],
-        scene: Scene,
+        scene: HasGrid,
         bands: Sequence[int] | None = None,
     ) -> None:
         self._scale = np.float32(kind.scale)

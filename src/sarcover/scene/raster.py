@@ -22,6 +22,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOEr
 from rasterio.windows import Window
 
 from sarcover.errors import SarcoverError
+from sarcover.scene.remote import exists, gdal_name
 
 READ_ERRORS = (RasterioError, CPLE_BaseError)
 _MOST_OPEN = 64  # datasets a thread keeps open: a store of a thousand scenes must not run out of file handles
@@ -163,14 +164,14 @@ def open_dataset(path: Path | str) -> Any:
     Raises:
         SarcoverError: no such file, or none that GDAL reads.
     """
-    if not Path(path).exists():
+    if not exists(path):
         raise SarcoverError(f"{path} does not exist")
     if Path(path).is_dir():
         raise SarcoverError(f"{path} is a folder", expected="a raster file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(path)
+            return rasterio.open(gdal_name(path))
     except RasterioIOError as error:
         raise broken(Path(path), error) from error
 

@@ -11,6 +11,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.windows import Window
+from scipy.ndimage import map_coordinates
 
 Positions = tuple[NDArray[Any], NDArray[Any]]  # rows and columns, float64 (h, w)
 
@@ -103,20 +104,20 @@ def bilinear(
     Valid is what lies in a valid pixel. Whole numbers are rounded.
     """
     _, lies_in_valid = nearest(values, valid, positions)
-    total = np.zeros((values.shape[0], positions[0].size))
-    weight = np.zeros(positions[0].size)
-    corner = [np.floor(each - 0.5) for each in positions]
-    beyond = [each - 0.5 - low for each, low in zip(positions, corner, strict=True)]
-    for down in (0, 1):
-        for right in (0, 1):
-            row = np.clip(corner[0] + down, 0, values.shape[1] - 1).astype(np.intp)
-            col = np.clip(corner[1] + right, 0, values.shape[2] - 1).astype(np.intp)
-            share = np.abs(1 - down - beyond[0]) * np.abs(1 - right - beyond[1]) * valid[row, col]
-            total += np.where(share > 0, values[:, row, col], 0) * share
-            weight += share
+    at = [each - 0.5 for each in positions]  # a pixel's value is that of its centre
+    weight = _linear(valid, at)
+    total = np.stack([_linear(np.where(valid, band, 0), at) for band in values])
     mean = total / np.where(weight > 0, weight, 1)
     whole = values.dtype.kind in "iu"
     return (np.rint(mean) if whole else mean).astype(values.dtype), lies_in_valid
+
+
+def _linear(values: NDArray[Any], at: list[NDArray[Any]]) -> NDArray[np.float64]:
+    """Numbers (H, W), interpolated linearly; beyond the outermost centres they go on as they are."""
+    interpolated: NDArray[np.float64] = map_coordinates(
+        values.astype(np.float64), at, order=1, mode="nearest", prefilter=False
+    )
+    return interpolated
 
 
 def _apply(transform: Affine, rows: NDArray[Any], cols: NDArray[Any]) -> Positions:

@@ -15,7 +15,6 @@ from torch import Tensor
 from sarcover.config import FinetuneSettings
 from sarcover.errors import SarcoverError
 from sarcover.files import atomic_file, write_json
-from sarcover.losses import segmentation_loss
 from sarcover.metrics import scores
 from sarcover.models import Segmenter, build_model
 from sarcover.models.mixmim import MixMIMEncoder
@@ -23,7 +22,8 @@ from sarcover.patches import PatchStore, open_store
 from sarcover.training.data import Batch, PatchDataset
 from sarcover.training.devices import across, launch
 from sarcover.training.initialise import start_model
-from sarcover.training.loop import Task, total_steps, train, whole_weights
+from sarcover.training.loop import Task, patches_per_step, total_steps, train, whole_weights
+from sarcover.training.objective import peak_rate, recipe_loss, settle
 from sarcover.training.optimisation import parameter_groups
 from sarcover.training.outcome import write_bundle
 from sarcover.training.run import Run
@@ -37,18 +37,18 @@ logger = logging.getLogger(__name__)
 def finetune(settings: FinetuneSettings) -> dict[str, Any]:
     """Trains `settings.model` on the training split of a store.
 
-    Writes RUN/bundle (the weights that scored best on the validation split; the last ones where there is no
-    such split) and RUN/metrics.json (their scores). Interrupted at any point, the same call goes on from the
-    last checkpoint, and ends with the very same weights.
+    Writes RUN/bundle (the weights that scored best on the validation split, averaged ones if `ema`; the last
+    ones where there is no such split, or if `keep` says so) and RUN/metrics.json (their scores). Interrupted
+    at any point, the same call goes on from the last checkpoint, and ends with the very same weights.
 
     Returns:
-        `run`, `bundle`, `steps`, `taken` (from `init`), and `best_step` and `metrics` of the validation
-        split, None where there is none.
+        `run`, `bundle`, `steps`, `taken` (from `init`), `kept_step` (after which the model had the weights of
+        the bundle) and their `metrics` on the validation split, None where there is none.
 
     Raises:
         SarcoverError: data, settings or devices do not go together, or the loss is not finite.
     """
-    return launch(settings, _finetune)
+    return launch(settle(settings), _finetune)
 
 
 def _finetune(fabric: Fabric, settings: FinetuneSettings) -> dict[str, Any]:
@@ -90,10 +90,11 @@ def _task(
             expected="a model with a transformer encoder, or 1",
             got=str(settings.layer_decay),
         )
+    _check_weather(settings, model)
     counts = data.class_counts()
     if not sum(counts):
         raise SarcoverError(f"{settings.data} has no labelled pixel in its training patches")
-    loss = segmentation_loss(settings.loss, counts, class_weighted=settings.class_weights)
+    loss = recipe_loss(settings, counts)
     labelled = sum(data.store.meta.class_counts.get("val", ())) and settings.validations
     validation = Validation(fabric, settings, data.store, run) if labelled else None
 
@@ -110,7 +111,7 @@ def _task(
         loss=batch_loss,
         groups=groups,
         betas=(0.9, 0.999),
-        peak_rate=settings.learning_rate,
+        peak_rate=peak_rate(settings, patches_per_step(settings, fabric.world_size)),
         min_rate=settings.min_rate,
         looks=settings.validations if validation else 0,
         look=look,
@@ -118,8 +119,23 @@ def _task(
     return task, validation
 
 
+def _check_weather(settings: FinetuneSettings, model: Segmenter) -> None:
+    asked = [name for name in ("cloud", "drop_optical", "drop_sar") if getattr(settings, name)]
+    if asked and "optical" not in model.inputs:
+        raise SarcoverError(
+            f"{' and '.join(asked)}: the model has no optical input",
+            do="leave it at 0, or choose claire or unet and a store with optical companions",
+        )
+    if settings.drop_optical + settings.drop_sar > 1:
+        raise SarcoverError(
+            "drop_optical and drop_sar: no patch loses both",
+            expected="at most 1 together",
+            got=f"{settings.drop_optical:g} and {settings.drop_sar:g}",
+        )
+
+
 class Validation:
-    """Scores the validation split, and keeps the weights if they are the best so far.
+    """Scores the validation split, and keeps the weights if they are the best so far, or each time.
 
     Weights and their scores are one file, so they always belong together, whenever the run is interrupted.
 
@@ -135,6 +151,7 @@ class Validation:
         self.data = PatchDataset(store, "val")
         self.names = store.meta.legend.names if store.meta.legend else []
         self.batch = settings.batch
+        self.always = settings.keep == "last"
         self.run = run
 
     def __call__(self, model: Segmenter, wrapped: _FabricModule, done: int) -> dict[str, float]:
@@ -149,21 +166,23 @@ class Validation:
             world=self.fabric.world_size,
         )
         metrics = scores(across(self.fabric, confusion, "sum"), self.names, "val")
-        best = self.fabric.broadcast(_read_best(self.run) if self.run.best.exists() else None)
-        if best is None or metrics["miou"] > best["metrics"]["miou"]:
+        kept = self.fabric.broadcast(_read_kept(self.run))
+        if self.always or kept is None or metrics["miou"] > kept["metrics"]["miou"]:
             weights = whole_weights(self.fabric, model, wrapped, self.run)
             if self.fabric.is_global_zero:
                 note = {"step": done, "metrics": metrics}
-                with atomic_file(self.run.best) as temporary:
-                    write_tensors(weights, temporary, {"best": json.dumps(note)})
+                with atomic_file(self.run.kept) as temporary:
+                    write_tensors(weights, temporary, {"kept": json.dumps(note)})
             self.fabric.barrier()
         return {"val_miou": metrics["miou"], "val_oa": metrics["oa"]}
 
 
-def _read_best(run: Run) -> dict[str, Any]:
-    """`step` and `metrics` of the best weights."""
-    with safe_open(run.best, framework="pt") as file:
-        note: dict[str, Any] = json.loads(file.metadata()["best"])
+def _read_kept(run: Run) -> dict[str, Any] | None:
+    """`step` and `metrics` of the weights kept so far; None without any."""
+    if not run.kept.exists():
+        return None
+    with safe_open(run.kept, framework="pt") as file:
+        note: dict[str, Any] = json.loads(file.metadata()["kept"])
     return note
 
 
@@ -176,21 +195,21 @@ def _finish(
     steps: int,
 ) -> dict[str, Any]:
     """Writes the scores, and last the bundle: a run that has one is finished."""
-    best = _read_best(run) if run.best.exists() else None
-    if best is not None:
-        with safe_open(run.best, framework="pt") as file:
+    kept = _read_kept(run)
+    if kept is not None:
+        with safe_open(run.kept, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        write_json(run.metrics, best["metrics"])
+        write_json(run.metrics, kept["metrics"])
     model = build_model(
         **{k: v for k, v in architecture.items() if k != "settings"}, **architecture["settings"]
     )
     model.load_state_dict(weights)
-    step, metrics = (best["step"], best["metrics"]) if best else (steps, None)
+    step, metrics = (kept["step"], kept["metrics"]) if kept else (steps, None)
     write_bundle(run, model, "segmenter", settings, store, step=step, metrics=metrics)
     return {
         "run": str(run.folder),
         "bundle": str(run.bundle),
         "steps": steps,
-        "best_step": best["step"] if best else None,
+        "kept_step": step,
         "metrics": metrics,
     }

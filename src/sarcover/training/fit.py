@@ -30,7 +30,9 @@ def check_evaluation(store: PatchStore, bundle: Bundle, model: str) -> None:
             do=f"prepare it with --legend {bundle.legend.name}",
         )
     _check_bands(store, bundle, model)
-    if bundle.optical_bands and tuple(bundle.optical_bands) != tuple(meta.optical_bands):
+    if bundle.optical_bands and not meta.optical_bands and "optical" in bundle.optional_inputs:
+        logger.warning("%s has no optical companions: %s is scored on radar alone", store.path, model)
+    elif bundle.optical_bands and tuple(bundle.optical_bands) != tuple(meta.optical_bands):
         raise SarcoverError(
             f"{model} needs other optical bands than {store.path} has",
             expected=" ".join(bundle.optical_bands),

@@ -8,14 +8,16 @@ from typing import Any
 from sarcover.bundle import load_encoder, load_model
 from sarcover.config import FinetuneSettings
 from sarcover.errors import SarcoverError
-from sarcover.models import Segmenter, build_model, model_settings
+from sarcover.models import MODELS, Segmenter, build_model, model_settings
 from sarcover.models.mixmim import MixMIMEncoder, encoder_settings
 from sarcover.patches.store import PatchStore, StoreMeta
 from sarcover.training.fit import check_initialisation
 
 logger = logging.getLogger(__name__)
 
-RADAR_ONLY = ("swin-upernet",)
+# Settings of some models; None is the model's own.
+CHOICES = ("windows", "high_res", "refine_up", "taps", "dropout", "backbone", "weights")
+RADAR_ONLY = ("swin-upernet", "alos2-refined", "alos2-water")
 
 
 def start_model(settings: FinetuneSettings, store: PatchStore) -> tuple[Segmenter, str]:
@@ -27,6 +29,7 @@ def start_model(settings: FinetuneSettings, store: PatchStore) -> tuple[Segmente
     Raises:
         SarcoverError: the store has no labels, or `init` does not fit the model or the store.
     """
+    _check_choices(settings)
     meta = store.meta
     if meta.legend is None:
         raise SarcoverError(
@@ -43,6 +46,20 @@ def start_model(settings: FinetuneSettings, store: PatchStore) -> tuple[Segmente
         return _from_segmenter(settings, store)
     check_initialisation(store, bundle, settings.init)
     return _from_encoder(settings, meta, encoder)
+
+
+def _check_choices(settings: FinetuneSettings) -> None:
+    """Refuses settings that the model does not have, rather than leave them out."""
+    known = model_settings(settings.model)
+    for name in CHOICES:
+        if getattr(settings, name) is not None and name not in known:
+            having = [model for model in MODELS if name in model_settings(model)]
+            raise SarcoverError(
+                f"{settings.model} has no setting {name}",
+                do=f"leave it out, or choose {' or '.join(having)}",
+            )
+    if settings.init and settings.weights:
+        raise SarcoverError("init and weights both say what the encoders start from", do="leave one out")
 
 
 def _from_encoder(
@@ -68,24 +85,25 @@ def _from_encoder(
 def _from_segmenter(settings: FinetuneSettings, store: PatchStore) -> tuple[Segmenter, str]:
     """Everything but the statistics, and but the last layer where the classes are others."""
     source = load_model(str(settings.init))
-    was, asked = source.architecture, {"name": settings.model, "size": settings.size}
-    differing = [key for key, value in asked.items() if was[key] != value]
-    if (
-        settings.windows
-        and "windows" in was["settings"]
-        and tuple(was["settings"]["windows"]) != settings.windows
-    ):
-        differing.append("windows")
-    if differing:
+    was = source.architecture
+    asked: dict[str, Any] = {"name": settings.model, "size": settings.size}
+    asked |= {
+        name: list(value) if isinstance(value, tuple) else value
+        for name in ("windows", "high_res", "refine_up", "taps", "backbone")  # these decide on its weights
+        if (value := getattr(settings, name)) is not None
+    }
+    is_now = {**was, **was["settings"]}
+    if any(is_now.get(name) != value for name, value in asked.items()):
         raise SarcoverError(
             f"{settings.init} is another model than asked for",
-            expected=f"{settings.model}, size {settings.size}",
-            got=f"{was['name']}, size {was['size']}, {was['settings']}",
-            do="give --model, --size and --windows as it was trained, or start from a pretrained encoder",
+            expected=_described(asked),
+            got=_described({name: is_now.get(name) for name in asked}),
+            do="leave them as it was trained, or start from a pretrained encoder",
         )
     bundle, legend = source.bundle, store.meta.legend
     check_initialisation(store, bundle, str(settings.init))
-    shape = {key: value for key, value in was["settings"].items() if key != "drop_path"}
+    chosen = _chosen(settings)
+    shape = {key: value for key, value in was["settings"].items() if key not in chosen}
     model = _build(settings, store.meta, shape)
     left = ["sar_norm.", "optical_norm."]
     same_classes = legend is not None and bundle.legend.names == legend.names
@@ -98,9 +116,20 @@ def _from_segmenter(settings: FinetuneSettings, store: PatchStore) -> tuple[Segm
     return model, f"the weights of {settings.init}{rest}"
 
 
+def _chosen(settings: FinetuneSettings) -> dict[str, Any]:
+    """The settings of the model that the run decides on."""
+    chosen = {name: getattr(settings, name) for name in ("drop_path", *CHOICES)}
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _described(settings: dict[str, Any]) -> str:
+    """As in: alos2-refined, size tiny, refine_up True."""
+    return ", ".join(str(value) if name == "name" else f"{name} {value}" for name, value in settings.items())
+
+
 def _build(settings: FinetuneSettings, meta: StoreMeta, shape: dict[str, Any]) -> Segmenter:
     """A new model for the store's bands and classes, with the statistics of its training split."""
-    given = {"drop_path": settings.drop_path, **shape}
+    given = {**_chosen(settings), **shape}
     known = model_settings(settings.model)
     optical = () if settings.model in RADAR_ONLY else meta.optical_bands
     if meta.optical_bands and not optical:

@@ -5,13 +5,17 @@
 
 Everything random in a step follows from (seed, step, process), so a checkpoint holds weights, optimiser and
 step, and a run that was killed computes the very same numbers when it goes on.
+
+Several processes share each batch: a loss that is a function of the whole batch, as those of `losses` are,
+makes them compute what one process would with all of it. Not so BatchNorm (unet): each process normalises by
+its own part, and keeps the statistics of the first one's.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +27,15 @@ from lightning.fabric.strategies.fsdp import FSDPStrategy
 from lightning.fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor, nn
 
+from sarcover.config import FinetuneSettings
 from sarcover.errors import SarcoverError
 from sarcover.files import atomic_file
 from sarcover.training.augment import augment, draw_orientations
+from sarcover.training.clouds import draw_weather, weather
 from sarcover.training.data import Batch, PatchDataset, step_batches, to_device_batch
 from sarcover.training.devices import across
 from sarcover.training.journal import Journal
-from sarcover.training.optimisation import averaged, learning_rate, set_learning_rate, update_average
+from sarcover.training.optimisation import Average, learning_rate, set_learning_rate
 from sarcover.training.run import Run, TrainSettings
 from sarcover.training.seeds import Draw, derive
 
@@ -43,7 +49,8 @@ class Task:
     Attributes:
         title: what the progress bar says.
         model: what is trained.
-        loss: of the model (as Fabric wraps it) on a batch; a scalar.
+        loss: of the model (as Fabric wraps it) on this process's part of a batch; a scalar. Gradients are
+            averaged over the processes.
         groups: parameter groups with `rate_scale`.
         betas: of AdamW.
         peak_rate, min_rate: learning rate after the warm-up and at the end.
@@ -63,10 +70,14 @@ class Task:
     look: Callable[[_FabricModule, int], dict[str, float]]
 
 
+def patches_per_step(settings: TrainSettings, processes: int) -> int:
+    """The global batch: patches that one step of the optimiser sees."""
+    return settings.batch * settings.accumulate * processes
+
+
 def total_steps(settings: TrainSettings, patches: int, processes: int) -> int:
     """Length of the run in optimiser steps."""
-    per_step = settings.batch * settings.accumulate * processes
-    return settings.steps or max(settings.epochs * patches // per_step, 1)
+    return settings.steps or max(settings.epochs * patches // patches_per_step(settings, processes), 1)
 
 
 def train(
@@ -85,7 +96,8 @@ def train(
     adamw = torch.optim.AdamW(task.groups, lr=0.0, betas=task.betas, fused=device.type in ("cpu", "cuda"))
     compiled: Any = torch.compile(task.model) if getattr(settings, "compile", False) else task.model
     model, optimizer = fabric.setup(compiled, adamw)
-    done = _load(fabric, run, model, optimizer)
+    average = Average(task.model, adamw, settings.ema)
+    done = _load(fabric, run, model, optimizer, average)
     with _journal(fabric, settings, task, run, total, done) as journal:
         books = _Books(fabric, journal, settings, len(data))
         batches = _batches(fabric, settings, data, range(done, total))
@@ -98,17 +110,16 @@ def train(
             )
             set_learning_rate(adamw, rate)
             loss = _step(fabric, settings, task, model, optimizer, batches, step)
-            if settings.ema:
-                update_average(adamw, settings.ema, step + 1)
+            average.update(step + 1)
             look, last = step + 1 in looks, step + 1 == total
-            books.enter(step + 1, loss, rate, _look(task, model, adamw, step + 1) if look else {})
+            books.enter(step + 1, loss, rate, _look(task, model, average, step + 1) if look else {})
             if look or last or device.type == "cpu" or (step + 1) % FETCH_EVERY == 0:
                 books.close()
                 due = time.monotonic() - saved >= 60 * settings.checkpoint_minutes
                 if last or fabric.broadcast(due):
-                    _save(fabric, run, model, optimizer, step + 1)
+                    _save(fabric, run, model, optimizer, average, step + 1)
                     saved = time.monotonic()
-    with averaged(adamw):
+    with average.used():
         return whole_weights(fabric, task.model, model, run)
 
 
@@ -153,14 +164,25 @@ def _batches(fabric: Fabric, settings: TrainSettings, data: PatchDataset, steps:
     )
     for step in steps:
         turns = draw_orientations(seed, step, batch * accumulate * world)[rank::world]
-        for part in turns.reshape(accumulate, batch):
+        skies = draw_weather(seed, step, batch * accumulate * world)[rank::world].reshape(accumulate, batch)
+        for part, sky in zip(turns.reshape(accumulate, batch), skies, strict=True):
             samples = to_device_batch(next(on_host), data.store.meta, fabric.device)
-            yield augment(samples, part) if settings.augment else samples
+            samples = augment(samples, part) if settings.augment else samples
+            yield _under_weather(settings, samples, sky)
 
 
-def _look(task: Task, model: _FabricModule, adamw: torch.optim.Optimizer, done: int) -> dict[str, float]:
+def _under_weather(settings: TrainSettings, batch: Batch, seeds: Iterable[int]) -> Batch:
+    """The batch with the clouds and withheld modalities that the settings ask for."""
+    if isinstance(settings, FinetuneSettings):
+        shares = {name: getattr(settings, name) for name in ("cloud", "drop_optical", "drop_sar")}
+        if any(shares.values()):
+            return weather(batch, seeds, **shares)
+    return batch
+
+
+def _look(task: Task, model: _FabricModule, average: Average, done: int) -> dict[str, float]:
     model.eval()
-    with torch.no_grad(), averaged(adamw):
+    with torch.no_grad(), average.used():
         seen = task.look(model, done)
     model.train()
     return seen
@@ -174,7 +196,7 @@ class _Books:
     ) -> None:
         self.fabric = fabric
         self.journal = journal
-        self.epochs_per_step = settings.batch * settings.accumulate * fabric.world_size / patches
+        self.epochs_per_step = patches_per_step(settings, fabric.world_size) / patches
         self.rows: list[dict[str, Any]] = []
         self.losses: list[Tensor] = []
 
@@ -212,7 +234,9 @@ def _journal(
     return Journal(task.title, run.logs, total, done, tensorboard=settings.logger == "tensorboard")
 
 
-def _save(fabric: Fabric, run: Run, model: _FabricModule, optimizer: _FabricOptimizer, done: int) -> None:
+def _save(
+    fabric: Fabric, run: Run, model: _FabricModule, optimizer: _FabricOptimizer, average: Average, done: int
+) -> None:
     """Writes last.ckpt: one file, so that weights, optimiser and step always belong together."""
     finite = torch.stack([weights.detach().isfinite().all() for weights in model.parameters()]).all()
     if across(fabric, finite.float(), "mean") < 1:
@@ -221,21 +245,30 @@ def _save(fabric: Fabric, run: Run, model: _FabricModule, optimizer: _FabricOpti
         atomic_file(run.last) if fabric.is_global_zero else nullcontext(run.last)
     )
     with where as path:
-        fabric.save(path, {"model": model, "optimizer": optimizer, "step": done})
+        fabric.save(path, _state(model, optimizer, average, done))
 
 
-def _load(fabric: Fabric, run: Run, model: _FabricModule, optimizer: _FabricOptimizer) -> int:
+def _load(
+    fabric: Fabric, run: Run, model: _FabricModule, optimizer: _FabricOptimizer, average: Average
+) -> int:
     """Restores last.ckpt if there is one; the number of steps done."""
     if not run.last.exists():
         return 0
-    state: dict[str, Any] = {"model": model, "optimizer": optimizer, "step": 0}
+    state = _state(model, optimizer, average, 0)
     try:
         fabric.load(run.last, state, weights_only=True)
     except Exception as error:  # whatever a broken file makes torch raise
         raise SarcoverError(
             f"{run.last} cannot be read ({error})", do="add --overwrite to begin the run anew"
         ) from error
+    average.buffers = {name: value.to(fabric.device) for name, value in state.get("buffers", {}).items()}
     return int(state["step"])
+
+
+def _state(model: _FabricModule, optimizer: _FabricOptimizer, average: Average, done: int) -> dict[str, Any]:
+    """What a checkpoint holds."""
+    state: dict[str, Any] = {"model": model, "optimizer": optimizer, "step": done}
+    return state | ({"buffers": average.buffers} if average.decay else {})
 
 
 def whole_weights(fabric: Fabric, model: nn.Module, wrapped: _FabricModule, run: Run) -> dict[str, Tensor]:

@@ -96,35 +96,52 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["rate_scale"]
 
 
-@torch.no_grad()
-def update_average(optimizer: torch.optim.Optimizer, decay: float, done: int) -> None:
-    """Moves the running average of the weights by one step.
+class Average:
+    """The running average of a model's weights, and of the statistics that BatchNorm keeps beside them.
 
-    The average lies beside Adam's moments, so that checkpoints hold it and sharded training shards it. The
-    first steps count for more (decay at most (1 + done) / (10 + done)), or the random start would stay.
+    Statistics that the last weights made would not go with averaged weights. The averaged weights lie beside
+    Adam's moments, so that sharded training shards them; a checkpoint holds the optimiser and `buffers`.
 
     Args:
-        optimizer: after its step.
-        decay: share of the old average that stays.
-        done: steps done.
+        model: what is trained.
+        optimizer: of its parameters.
+        decay: share of the old average that stays in a step; 0 is off.
     """
-    decay = min(decay, (1 + done) / (10 + done))
-    for parameter, state in optimizer.state.items():
-        average = state.setdefault(AVERAGE, parameter.detach().clone())
-        average.lerp_(parameter.detach(), 1 - decay)
 
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, decay: float) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.decay = decay
+        self.buffers: dict[str, Tensor] = {}
 
-@contextmanager
-def averaged(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Inside, the model's weights are their running averages; where there are none, nothing changes."""
-    pairs: list[tuple[Tensor, Tensor]] = [
-        (parameter.data, state[AVERAGE]) for parameter, state in optimizer.state.items() if AVERAGE in state
-    ]
-    _swap(pairs)
-    try:
-        yield
-    finally:
+    @torch.no_grad()
+    def update(self, done: int) -> None:
+        """Moves the average by one step, after the optimiser's; `done` steps are done.
+
+        The first steps count for more (decay at most (1 + done) / (10 + done)), or the random start would
+        stay.
+        """
+        if not self.decay:
+            return
+        rest = 1 - min(self.decay, (1 + done) / (10 + done))
+        for parameter, state in self.optimizer.state.items():
+            state.setdefault(AVERAGE, parameter.detach().clone()).lerp_(parameter.detach(), rest)
+        for name, buffer in self.model.named_buffers():
+            if buffer.is_floating_point():
+                self.buffers.setdefault(name, buffer.clone()).lerp_(buffer, rest)
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Inside, the model is its running average; where there is none, nothing changes."""
+        states = self.optimizer.state.items()
+        pairs = [(parameter.data, state[AVERAGE]) for parameter, state in states if AVERAGE in state]
+        live = dict(self.model.named_buffers())
+        pairs += [(live[name], average) for name, average in self.buffers.items()]
         _swap(pairs)
+        try:
+            yield
+        finally:
+            _swap(pairs)
 
 
 def _swap(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:

@@ -16,7 +16,7 @@ from sarcover.models.mixmim import SarWMixMAE, encoder_settings
 from sarcover.patches import PatchStore, open_store
 from sarcover.training.data import PatchDataset, to_device_batch
 from sarcover.training.devices import launch
-from sarcover.training.loop import Task, total_steps, train
+from sarcover.training.loop import Task, patches_per_step, total_steps, train
 from sarcover.training.optimisation import parameter_groups
 from sarcover.training.outcome import write_bundle
 from sarcover.training.pictures import save_pictures
@@ -59,7 +59,7 @@ def _pretrain(fabric: Fabric, settings: PretrainSettings) -> dict[str, Any]:
     steps = total_steps(settings, len(data), fabric.world_size)
     torch.manual_seed(derive(settings.seed, Draw.WEIGHTS))
     model = _model(settings, store)
-    per_step = settings.batch * settings.accumulate * fabric.world_size
+    per_step = patches_per_step(settings, fabric.world_size)
     peak_rate = settings.base_rate * per_step / 256
     if fabric.is_global_zero:
         run.open(settings, store, fabric.world_size)

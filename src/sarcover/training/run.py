@@ -2,9 +2,9 @@
 
 RUN/settings.yaml                 settings, versions, commit and data of the run
 RUN/checkpoints/last.ckpt         weights, optimiser and step, as of the last checkpoint
-RUN/checkpoints/best.safetensors  the weights that scored best on the validation split, and their scores
+RUN/checkpoints/kept.safetensors  the weights for the bundle, and their scores on the validation split
 RUN/logs/metrics.csv              one row a step
-RUN/metrics.json                  scores of the best weights (finetuning)
+RUN/metrics.json                  those scores (finetuning)
 RUN/bundle/                       the model; written last: a run that has one is finished
 """
 
@@ -45,6 +45,7 @@ _AT_LEAST = {
     "validations": 0,
     "pictures": 0,
     "learning_rate": 0,
+    "rate_batch": 1,
     "base_rate": 0,
     "min_rate": 0,
     "weight_decay": 0,
@@ -52,7 +53,10 @@ _AT_LEAST = {
     "checkpoint_minutes": 0,
     "seed": 0,
 }
-_SHARES = ("warmup", "layer_decay", "ema", "train_fraction", "drop_path", "mask_ratio")
+_SHARES = (
+    *("warmup", "layer_decay", "ema", "train_fraction", "drop_path", "dropout", "mask_ratio"),
+    *("cloud", "drop_optical", "drop_sar"),
+)
 
 
 def check_settings(settings: TrainSettings) -> None:
@@ -64,7 +68,7 @@ def check_settings(settings: TrainSettings) -> None:
     for name, value in asdict(settings).items():
         if name in _AT_LEAST and value is not None and not value >= _AT_LEAST[name]:
             raise SarcoverError(name, expected=f"{_AT_LEAST[name]} or more", got=str(value))
-        if name in _SHARES and not 0 <= value <= 1:
+        if name in _SHARES and value is not None and not 0 <= value <= 1:
             raise SarcoverError(name, expected="0 to 1", got=str(value))
 
 
@@ -79,7 +83,7 @@ class Run:
         self.folder = Path(folder)
         self.settings = self.folder / "settings.yaml"
         self.last = self.folder / "checkpoints" / "last.ckpt"
-        self.best = self.folder / "checkpoints" / "best.safetensors"
+        self.kept = self.folder / "checkpoints" / "kept.safetensors"
         self.logs = self.folder / "logs"
         self.table = self.logs / "metrics.csv"
         self.metrics = self.folder / "metrics.json"

@@ -1,4 +1,4 @@
-"""A model against the labels of a split: one confusion matrix, summed over all processes."""
+"""A model against the labels of a split: each patch once, whatever the number of processes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sarcover.legend import IGNORE
 from sarcover.metrics import confusion_matrix
+from sarcover.models import class_logits
 from sarcover.training.data import Batch, PatchDataset, read_ahead, to_device_batch
 
 
@@ -21,6 +22,7 @@ def score(
     *,
     batch: int,
     device: torch.device,
+    threshold: float = 0.5,
     rank: int = 0,
     world: int = 1,
     progress: Callable[[int], None] = lambda patches: None,
@@ -31,11 +33,12 @@ def score(
     patches repeats its first with no label.
 
     Args:
-        predict: batch -> logits (B, K, H, W); the model is in eval mode.
+        predict: batch -> logits (B, K, H, W), or (B, 1, H, W) of a binary model; it is in eval mode.
         data: labelled patches.
         num_classes: K.
         batch: patches per call.
         device: where the batches go.
+        threshold: of a binary model, see `class_logits`.
         rank, world: which process this is, of how many.
         progress: told the number of patches after each call.
 
@@ -43,24 +46,52 @@ def score(
         (K, K) int64 on `device`, rows reference.
     """
     confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
-    for samples, counted in _share(data, batch, rank, world):
-        on_device = to_device_batch(samples, data.store.meta, device)
-        labels = (
-            on_device.pop("label")
-            if counted
-            else torch.full_like(on_device["valid"], IGNORE, dtype=torch.int64)
-        )
-        predicted = predict(on_device).argmax(1)
+    for _, predicted, labels in predictions(
+        predict,
+        data,
+        batch=batch,
+        device=device,
+        threshold=threshold,
+        rank=rank,
+        world=world,
+        progress=progress,
+    ):
         confusion += confusion_matrix(predicted, labels, num_classes)
-        progress(len(labels))
     return confusion
 
 
-def _share(data: PatchDataset, batch: int, rank: int, world: int) -> Iterator[tuple[Batch, bool]]:
-    """The stacked patches of one process, and whether they count."""
+@torch.inference_mode()
+def predictions(
+    predict: Callable[[Batch], Tensor],
+    data: PatchDataset,
+    *,
+    batch: int,
+    device: torch.device,
+    threshold: float = 0.5,
+    rank: int = 0,
+    world: int = 1,
+    progress: Callable[[int], None] = lambda patches: None,
+) -> Iterator[tuple[range, Tensor, Tensor]]:
+    """Predicted and reference classes of this process's patches; arguments as in `score`.
+
+    Yields:
+        Indices of patches in `data`, none of them twice; their predicted classes (B, H, W) int64; and their
+        reference classes (B, H, W) int64, 0..K-1 or 255. A call that only keeps the processes together has no
+        index, and no reference.
+    """
+    for part, samples in _share(data, batch, rank, world):
+        on_device = to_device_batch(samples, data.store.meta, device)
+        labels = (
+            on_device.pop("label") if part else torch.full_like(on_device["valid"], IGNORE, dtype=torch.int64)
+        )
+        yield part, class_logits(predict(on_device), threshold).argmax(1), labels
+        progress(len(part))
+
+
+def _share(data: PatchDataset, batch: int, rank: int, world: int) -> Iterator[tuple[range, Batch]]:
+    """The patches of one process, and the same stacked; without a patch of its own, the first one stacked."""
     own = range(rank, len(data), world)
     calls = -(-len(range(0, len(data), world)) // batch)
     parts = [own[call * batch : (call + 1) * batch] for call in range(calls)]
     jobs = (partial(data.stack, part or range(1)) for part in parts)
-    for part, samples in zip(parts, read_ahead(jobs), strict=True):
-        yield samples, bool(part)
+    yield from zip(parts, read_ahead(jobs), strict=True)

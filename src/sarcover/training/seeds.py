@@ -20,6 +20,7 @@ class Draw(IntEnum):
     STEP = 3  # masks, drop path and dropout, by step, process and part of the step
     PICTURES = 4  # masks of the logged pictures
     SUBSET = 5  # the training patches of a learning curve
+    WEATHER = 6  # synthetic cloud and withheld modalities, by step
 
 
 def derive(seed: int, draw: Draw, *where: int) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sarcover.errors import SarcoverError
@@ -60,46 +62,69 @@ def scores(confusion: Tensor, names: Sequence[str] | None = None, split: str = "
     Returns:
         The content of metrics.json, plain Python values.
     """
-    counts = confusion.to(device="cpu", dtype=torch.float64)
+    counts = confusion.cpu().numpy().astype(np.float64)
     K = counts.shape[0]
     names = [str(k) for k in range(K)] if names is None else list(names)
     if len(names) != K:
         raise ValueError(f"{len(names)} names for {K} classes")
-    agreed, reference, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
+    agreed, reference, predicted = np.diagonal(counts), counts.sum(1), counts.sum(0)
     total = counts.sum()
-    iou = agreed / (reference + predicted - agreed)  # 0 / 0 is NaN: absent
-    recall = agreed / reference
-    precision = agreed / predicted
-    f1 = 2 * agreed / (reference + predicted)
-    observed = agreed.sum() / total
-    by_chance = (reference * predicted).sum() / total**2
+    iou = class_iou(counts)
+    recall, precision = ratio(agreed, reference), ratio(agreed, predicted)
+    f1 = ratio(2 * agreed, reference + predicted)
+    observed = ratio(agreed.sum(), total)
+    by_chance = ratio((reference * predicted).sum(), total**2)
     return {
         "split": split,
         "n_pixels": int(total),
-        "oa": _plain(observed),
-        "miou": _plain(iou.nanmean()),
+        "oa": number(observed),
+        "miou": number(mean(iou)),
         "miou_ci95": None,
-        "macc": _plain(recall.nanmean()),
-        "kappa": _plain((observed - by_chance) / (1 - by_chance)),
+        "macc": number(mean(recall)),
+        "kappa": number(ratio(observed - by_chance, 1 - by_chance)),
         "classes": [
             {
                 "name": name,
-                "iou": _plain(iou[k]),
-                "accuracy": _plain(recall[k]),
-                "precision": _plain(precision[k]),
-                "recall": _plain(recall[k]),
-                "f1": _plain(f1[k]),
+                "iou": number(iou[k]),
+                "accuracy": number(recall[k]),
+                "precision": number(precision[k]),
+                "recall": number(recall[k]),
+                "f1": number(f1[k]),
                 "support": int(reference[k]),
                 "iou_ci95": None,
             }
             for k, name in enumerate(names)
         ],
-        "absent_classes": [name for k, name in enumerate(names) if iou[k].isnan()],
+        "absent_classes": [name for k, name in enumerate(names) if np.isnan(iou[k])],
         "confusion": confusion.to(torch.int64).tolist(),
         "boundary": None,
     }
 
 
-def _plain(value: Tensor) -> float | None:
+def class_iou(confusion: NDArray[Any]) -> NDArray[np.float64]:
+    """IoU of each class, from any number of matrices at once: (..., K, K) -> (..., K); NaN where absent."""
+    agreed = np.diagonal(confusion, axis1=-2, axis2=-1)
+    return ratio(agreed, confusion.sum(-1) + confusion.sum(-2) - agreed)
+
+
+def mean_iou(confusion: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean IoU over the classes that are there: (..., K, K) -> (...,); NaN where none is."""
+    return mean(class_iou(confusion))
+
+
+def ratio(part: Any, whole: Any) -> NDArray[np.float64]:
+    """part / whole, NaN where the whole is 0: a share of nothing has no value."""
+    part, whole = np.broadcast_arrays(np.asarray(part, np.float64), np.asarray(whole, np.float64))
+    share: NDArray[np.float64] = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole != 0)
+    return share
+
+
+def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the last axis of the values that are defined; NaN where none is."""
+    there = ~np.isnan(values)
+    return ratio(np.where(there, values, 0.0).sum(-1), there.sum(-1))
+
+
+def number(value: Any) -> float | None:
     """A Python number; None where the value has no definition."""
-    return float(value) if torch.isfinite(value) else None
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,144 @@
+"""Facts looked up the way sentences mean them: this class, this quantity, in these bands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from sarcover.explain.facts import AreaEvidence, Fact
+from sarcover.explain.language import Sentence
+from sarcover.explain.numbers import Number
+from sarcover.explain.topics import global_topics
+
+_ROUNDING = 2e-6  # evidence has six significant digits
+_OVERALL = (
+    "overall",
+    "whole",
+    "entire",
+    "all classes",
+    "in total",
+    "altogether",
+    "the map",
+    "this map",
+    "this area",
+)
+_UNITS = {"share": "1", "dB": "dB", "ha": "ha", "px": "px", "m": "m", "std": "std"}
+_COUNTED = {
+    "classes": {"classes"},
+    "bands": {"bands"},
+    "objects": {"objects"},
+    "sides": {"border"},
+}
+
+
+def fits_unit(number: Number, fact: Fact, unit: str) -> bool:
+    """Whether a number's unit is that of a fact; `unit` is that of the evidence's radar, dB or number."""
+    quantity = fact.quantity
+    if number.unit in _COUNTED:
+        return quantity.topic in _COUNTED[number.unit]
+    if number.unit == "share":
+        return quantity.percent
+    if number.unit in _UNITS:
+        return quantity.unit == _UNITS[number.unit] and not (quantity.unit == "dB" and unit != "dB")
+    if number.unit == "":  # "0.42", or a count
+        return quantity.unit in ("1", "count") or (quantity.unit == "dB" and unit != "dB")
+    return False
+
+
+def agrees(number: Number, value: float) -> bool:
+    """Whether a fact's value bears out a number, as it is written and with what is said about it."""
+    rounding = _ROUNDING * abs(value)
+    slack = number.tolerance * (1 + 1e-9) + rounding
+    if number.relation == "=":
+        return abs(value - number.value) <= slack
+    # A number in digits may be a rounded one; "half" is not.
+    slack = rounding if number.words else slack
+    return value >= number.value - slack if number.relation == ">" else value <= number.value + slack
+
+
+def meant(evidence: AreaEvidence, sentence: Sentence, number: Number) -> list[Fact]:
+    """The facts that a number can be about, by its unit, its class, its quantity and its band."""
+    facts = [fact for fact in evidence.facts.values() if fits_unit(number, fact, evidence.unit)]
+    topics = sentence.topic(*number.digits if number.start == number.end else (number.start, number.end))
+    if topics and any(fact.quantity.topic in topics for fact in facts):
+        facts = [fact for fact in facts if fact.quantity.topic in topics]
+    elif number.relation != "=":
+        usual = {"share": "share", "dB": "median", "ha": "area", "px": "pixels"}.get(number.unit)
+        facts = [fact for fact in facts if usual is None or fact.quantity.topic == usual]
+    bands = sentence.bands_near(number.start)
+    radar = set(evidence.radar_bands)
+    if bands:
+        facts = [fact for fact in facts if fact.band not in radar or fact.band in bands]
+    optical = _optical_bands(evidence, sentence, number)
+    if optical:
+        known = evidence.bands["optical"]
+        facts = [fact for fact in facts if fact.band not in known or fact.band in optical]
+    about = [fact for fact in facts if _about(evidence, sentence, number, fact)]
+    own = [fact for fact in about if fact.subjects]
+    # "Less than a third of the area is C1": the class, not the whole area.
+    return own if own and number.relation != "=" else about
+
+
+def _optical_bands(evidence: AreaEvidence, sentence: Sentence, number: Number) -> set[str]:
+    """Optical bands that a number's clause names, else those that its sentence does."""
+    start, end = sentence.clause(number.start)
+    for text in (sentence.text[start:end], sentence.text):
+        words = set(re.findall(r"[a-z0-9]+", text.lower()))
+        if found := words & set(evidence.bands["optical"]):
+            return found
+    return set()
+
+
+def _about(evidence: AreaEvidence, sentence: Sentence, number: Number, fact: Fact) -> bool:
+    """Whether a fact is about the classes that the number's sentence speaks of."""
+    if not fact.subjects:
+        start, end = sentence.clause(number.start)
+        clause = sentence.text[start:end].lower()
+        return (
+            not sentence.subject(number.start)
+            or fact.quantity.topic in global_topics()
+            or any(word in clause for word in _OVERALL)
+        )
+    if len(fact.subjects) == 2:
+        return fact.subjects in _pairs(sentence, number)
+    subject = _paired(sentence, number) or sentence.subject(number.start)
+    if not subject and not sentence.mentions and len(evidence.present) == 1:
+        subject = tuple(evidence.present)
+    return fact.subjects[0] in subject
+
+
+def _paired(sentence: Sentence, number: Number) -> tuple[str, ...]:
+    """ "C1 and C2 cover 40 % and 20 %, respectively": the class in the same place as the number."""
+    if "respectively" not in sentence.text.lower():
+        return ()
+    same = [other for other in sentence.numbers if other.unit == number.unit]
+    if len(same) != len(sentence.mentions) or number not in same:
+        return ()
+    return sentence.mentions[same.index(number)].ids
+
+
+def _pairs(sentence: Sentence, number: Number) -> set[tuple[str, str]]:
+    """Pairs of classes, the first mentioned first, of which one stands in the number's clause if any does."""
+    clause = sentence.mentions_in(sentence.clause(number.start))
+    mentions = list(sentence.mentions)
+    wanted = clause or mentions[-1:]
+    found = set()
+    for at, one in enumerate(mentions):
+        for other in mentions[at + 1 :]:
+            if other in wanted:
+                found |= {(a, b) for a in one.ids for b in other.ids}
+    if len(mentions) == 1:  # "its border with C2", of the class that the sentence before was about
+        found |= {(a, b) for a in sentence.before for b in mentions[0].ids}
+    return found
+
+
+def of_class(
+    evidence: AreaEvidence, class_id: str, topic: str, bands: Iterable[str] = ()
+) -> dict[str, float]:
+    """Values of a quantity of one class: band -> value, or "" -> value for one without bands."""
+    wanted = set(bands)
+    return {
+        fact.band: fact.value
+        for fact in evidence.by_topic.get(topic, ())
+        if fact.subjects == (class_id,) and (not wanted or not fact.band or fact.band in wanted)
+    }
