@@ -51,7 +51,7 @@ def curves(runs: dict[str, Path], out: Path, title: str) -> None:
 
 @torch.inference_mode()
 def panels(runs: dict[str, Path], store_path: Path, out: Path, device: str) -> None:
-    """The test patches with most classes: radar, reference, and what each run makes of them (Fig. 3)."""
+    """Full test patches of many classes: radar, reference, and what each run makes of them (Fig. 3)."""
     store = open_store(store_path)
     data = PatchDataset(store, "test")
     legend = store.meta.legend
@@ -59,7 +59,7 @@ def panels(runs: dict[str, Path], store_path: Path, out: Path, device: str) -> N
         raise ValueError(f"{store_path} has no labels")
     rows = store.index.iloc[data.positions]
     present = sum((rows[f"n_{k}"] > 0).to_numpy().astype(int) for k in range(legend.num_classes))
-    chosen = np.argsort(-present, kind="stable")[:SHOWN]
+    chosen = np.argsort(-present * rows["labelled_share"].to_numpy(), kind="stable")[:SHOWN]
     where = torch.device(device)
     batch = to_device_batch(data.stack(chosen.tolist()), store.meta, where)
     unlabelled = (batch["label"] == 255).cpu().numpy()
