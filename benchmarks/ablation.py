@@ -10,8 +10,9 @@ structures and small objects are kept; paired intervals of each row against the 
 curves of Fig. 2, panels like Fig. 3 and a triptych like Fig. 4. --real adds the U-Net under the same budget
 and scores patches that see nothing of another split.
 
-The pretraining is that of pretraining_gain.py; --encoder takes a run that is there already. A row that is
-there already (metrics in --out) is not computed again. Base size on a GPU: benchmarks/gpu/ablation.py.
+The pretraining is that of pretraining_gain.py on training blocks alone; --encoder takes a run that is there.
+A row that is there already (metrics in --out) is not computed again. Base size on a GPU:
+benchmarks/gpu/ablation.py.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from typing import Any
 import numpy as np
 
 from ablation_pictures import curves, panels, triptych
-from pretraining_gain import landscape_stores, real_stores
-from sarcover.config import EvaluateSettings, FinetuneSettings, MapSettings, PrepareSettings, PretrainSettings
+from pretraining_gain import encoder_of, stores_of
+from sarcover.config import EvaluateSettings, FinetuneSettings, MapSettings, PrepareSettings
 from sarcover.mapping import map_with
 from sarcover.metrics import difference, read_blocks
 from sarcover.metrics.blocks import blocks_path
 from sarcover.patches import prepare
-from sarcover.training import evaluate, finetune, pretrain
+from sarcover.training import evaluate, finetune
 
 
 @dataclass(frozen=True)
@@ -279,29 +280,6 @@ def water(data: Path, encoder: Path, out: Path, args: argparse.Namespace) -> lis
     return [table_3(results)]
 
 
-def encoder_of(store: Path, out: Path, args: argparse.Namespace) -> Path:
-    """The pretrained encoder: `--encoder`, the one that is there, or a new one."""
-    if args.encoder:
-        return Path(args.encoder)
-    run = out / "encoder"
-    if not (run / "bundle").exists():
-        pretrain(
-            PretrainSettings(
-                data=str(store),
-                out=str(run),
-                size=args.size,
-                steps=args.pretrain_steps,
-                batch=args.pretrain_batch,
-                base_rate=args.pretrain_rate,
-                norm_pix=args.norm_pix,
-                device=args.device,
-                precision=args.precision,
-                pictures=2,
-            )
-        )
-    return run
-
-
 def parser() -> argparse.ArgumentParser:
     """The flags; their defaults are for two CPU cores."""
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -342,18 +320,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     out = args.out / ("real" if args.real else "landscape")
     out.mkdir(parents=True, exist_ok=True)
     args.rows = args.rows or [key for key in ROWS if args.real or key != "unet"]
-    if (out / "stores.json").exists():
-        unlabelled, stores = json.loads((out / "stores.json").read_text())
-    else:
-        unlabelled, stores = (
-            real_stores(out, args.data) if args.real else landscape_stores(out, args.landscape_size)
-        )
-        (out / "stores.json").write_text(json.dumps((unlabelled, stores), default=str))
-    encoder = encoder_of(Path(unlabelled), out, args)
+    unlabelled, stores = stores_of(out, args)
+    computing = {"device": args.device, "precision": args.precision}
+    encoder = Path(args.encoder) if args.encoder else encoder_of(unlabelled, out, args, **computing)
     text = []
     for name, store in stores.items():
         if not args.scenes or name in args.scenes:
-            text += ablate(name, Path(store), encoder, out / name, args)
+            text += ablate(name, store, encoder, out / name, args)
     if not args.real and not args.no_water:
         text += water(out / "data", encoder, out / "water", args)
     report = "\n\n".join(text)

@@ -130,6 +130,37 @@ def _amplitude_to_mean_db(png: Path, out: Path, mean: float) -> None:
         target.write(db, 1)
 
 
+def stores_of(out: Path, args: argparse.Namespace) -> tuple[Path, dict[str, Path]]:
+    """The stores in `out`, made if they are not there: one for pretraining, the others for finetuning."""
+    listed = out / "stores.json"
+    if not listed.exists():
+        made = real_stores(out, args.data) if args.real else landscape_stores(out, args.landscape_size)
+        listed.write_text(json.dumps(made, default=str))
+    unlabelled, stores = json.loads(listed.read_text())
+    return Path(unlabelled), {name: Path(store) for name, store in stores.items()}
+
+
+def encoder_of(store: Path, out: Path, args: argparse.Namespace, **settings: Any) -> Path:
+    """The pretrained encoder in `out`, made if it is not there."""
+    run = out / "encoder"
+    if not (run / "bundle").exists():
+        pretrain(
+            PretrainSettings(
+                data=str(store),
+                out=str(run),
+                size=args.size,
+                steps=args.pretrain_steps,
+                batch=args.pretrain_batch,
+                base_rate=args.pretrain_rate,
+                norm_pix=args.norm_pix,
+                pictures=2,
+                overwrite=True,
+                **settings,
+            )
+        )
+    return run
+
+
 def compare(out: Path, encoder: Path | None, store: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Every seed and share of the labels, from scratch and from the encoder."""
     return [
@@ -241,32 +272,10 @@ def main() -> None:
     args = parser.parse_args()
     out = args.out / ("real" if args.real else "landscape")
     out.mkdir(parents=True, exist_ok=True)
-    if (out / "stores.json").exists():
-        unlabelled, stores = json.loads((out / "stores.json").read_text())
-    else:
-        unlabelled, stores = (
-            real_stores(out, args.data) if args.real else landscape_stores(out, args.landscape_size)
-        )
-        (out / "stores.json").write_text(json.dumps((unlabelled, stores), default=str))
-    encoder = out / "encoder"
-    if not (encoder / "bundle").exists():
-        pretrain(
-            PretrainSettings(
-                data=str(unlabelled),
-                out=str(encoder),
-                size=args.size,
-                splits=("train",) if args.real else ("train", "val"),
-                steps=args.pretrain_steps,
-                batch=args.pretrain_batch,
-                base_rate=args.pretrain_rate,
-                norm_pix=args.norm_pix,
-                mask_per=args.mask_per,
-                device="cpu",
-                pictures=2,
-                overwrite=True,
-            )
-        )
-    stores = {name: Path(store) for name, store in stores.items() if not args.stores or name in args.stores}
+    unlabelled, stores = stores_of(out, args)
+    splits = ("train",) if args.real else ("train", "val")
+    encoder = encoder_of(unlabelled, out, args, splits=splits, mask_per=args.mask_per, device="cpu")
+    stores = {name: store for name, store in stores.items() if not args.stores or name in args.stores}
     results = {name: compare(out, encoder, store, args) for name, store in stores.items()}
     (out / "gain.json").write_text(
         json.dumps({"arguments": {k: str(v) for k, v in vars(args).items()}, "rows": results}, indent=2)

@@ -8,7 +8,6 @@ arguments) and runs nothing; a file that asks for anything else is refused.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import logging
 import math
 import pickle
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 from sarcover.bundle import save_bundle
 from sarcover.config import ImportCheckpointSettings, Size
 from sarcover.errors import SarcoverError
-from sarcover.files import disk_errors, refuse_existing
+from sarcover.files import disk_errors, refuse_existing, sha256
 from sarcover.models.encoder import PATCH, MixMIMEncoder, encoder_settings, sincos_table
 from sarcover.models.normalise import Normalisation
 
@@ -138,8 +137,8 @@ def checksum(path: str | Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     if not Path(path).is_file():
         raise SarcoverError(f"{path} does not exist", expected="a .pth file")
-    with disk_errors(path), open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with disk_errors(path):
+        return sha256(Path(path))
 
 
 def read_checkpoint(path: str | Path) -> Mapping[str, Any]:

@@ -17,14 +17,13 @@ from sarcover import __version__
 from sarcover.bundle import WEIGHTS, find_bundle, load_model, on_hub
 from sarcover.config import ExportSettings
 from sarcover.errors import SarcoverError
-from sarcover.files import disk_errors, refuse_existing
+from sarcover.files import disk_errors, refuse_existing, sha256
 from sarcover.models import Segmenter
 from sarcover.runtimes.comparison import parity, speed
 from sarcover.runtimes.engines import Name, needed, open_engine, version, write_openvino
 from sarcover.runtimes.graph import OPSET, needs_fixed_size, write_onnx
 from sarcover.runtimes.model import RuntimeModel
 from sarcover.runtimes.record import FILES, Export, read_exports, write_exports
-from sarcover.stac import sha256
 
 logger = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -23,6 +24,12 @@ def refuse_existing(path: str | Path, overwrite: bool) -> Path:
     if path.exists() and not overwrite:
         raise SarcoverError(f"{path} exists already", do="choose another name or add --overwrite")
     return path
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -94,10 +94,8 @@ def focal_dice_loss(
     probability = logits.softmax(1)
     p_t = probability.gather(1, target[:, None])[:, 0]
     weight = alpha_scale * alpha.to(logits)[target]
-    # At 0 the gradient of a power gamma < 1 is infinite, though that on the logits goes to 0: so it is 0.
-    missing = (1 - p_t).clamp(min=torch.finfo(p_t.dtype).tiny)
-    focal = -weight * missing**gamma * torch.log(p_t + eps)
-    labelled = (target[:, None] == torch.arange(K, device=target.device)[:, None, None]) & valid[:, None]
+    focal = _focal(weight, 1 - p_t, torch.log(p_t + eps), gamma)
+    labelled = _one_hot(target, valid, K)
     focal_sum, pixels, *areas = _over_processes(
         torch.where(valid, focal, 0.0).sum(), valid.sum(), *_areas(probability, labelled, valid[:, None])
     )
@@ -193,9 +191,8 @@ def rift_loss(
     _, K, *_ = logits.shape
     log_probability = logits.log_softmax(1)
     log_p = log_probability.gather(1, target[:, None])[:, 0]
-    # Below 1e-12 only the gradient matters: that of a power gamma < 1 is infinite at 0.
-    focal = -weights.to(logits)[target] * (-torch.expm1(log_p)).clamp(min=1e-12) ** gamma * log_p
-    labelled = (target[:, None] == torch.arange(K, device=target.device)[:, None, None]) & valid[:, None]
+    focal = _focal(weights.to(logits)[target], -torch.expm1(log_p), log_p, gamma)
+    labelled = _one_hot(target, valid, K)
     focal_sum, pixels, *areas = _over_processes(
         torch.where(valid, focal, 0.0).sum(),
         valid.sum(),
@@ -292,6 +289,18 @@ def _prepared(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor
     valid = target != ignore_index
     target = torch.where(valid, target, 0)
     return logits if logits.dtype == torch.float64 else logits.float(), target, valid
+
+
+def _focal(weight: Tensor, missing: Tensor, log_p: Tensor, gamma: float) -> Tensor:
+    """-weight (1 - p)^gamma log p of each pixel, all (B, H, W); `missing` is 1 - p of the labelled class."""
+    # At 0 the gradient of a power gamma < 1 is infinite, though that on the logits goes to 0: so it is 0.
+    missing = missing.clamp(min=torch.finfo(missing.dtype).tiny)
+    return -weight * missing**gamma * log_p
+
+
+def _one_hot(target: Tensor, valid: Tensor, K: int) -> Tensor:
+    """Labels (B, H, W) as (B, K, H, W) bool; nothing where they are not valid."""
+    return (target[:, None] == torch.arange(K, device=target.device)[:, None, None]) & valid[:, None]
 
 
 def _areas(probability: Tensor, labelled: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from sarcover import stac
+from sarcover.files import sha256
 
 if TYPE_CHECKING:
     from sarcover.bundle import Bundle
@@ -57,7 +58,7 @@ def model_item(
     if _SEMVER.fullmatch(torch.__version__):
         properties["mlm:framework_version"] = str(torch.__version__)
     return stac.item(
-        f"{_plain(name)}-{stac.sha256(weights)[:12]}",
+        f"{_plain(name)}-{sha256(weights)[:12]}",
         geometry=None,
         bbox=None,
         times=(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sarcover.files import sha256
 from sarcover.legend import Legend
 
 GEOJSON = "application/geo+json"
@@ -136,12 +136,6 @@ def classes(
             entry["percentage"] = round(100 * int(counts[index]) / max(1, int(sum(counts))), 4)
         found.append(entry)
     return found
-
-
-def sha256(path: Path) -> str:
-    """Of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _utc(time: datetime) -> datetime:

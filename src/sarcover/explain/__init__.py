@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from sarcover.explain.ground import Grounded, ground
 from sarcover.explain.narrate import Writer, narrate
 from sarcover.explain.prompt import VERSION as PROMPT
 from sarcover.explain.writing import as_json, document, totals
-from sarcover.files import atomic_file, refuse_existing, write_json
+from sarcover.files import atomic_file, refuse_existing, sha256, write_json
 from sarcover.progress import progress
 
 __all__ = [
@@ -77,7 +76,7 @@ def explain(settings: ExplainSettings) -> dict[str, Any]:
             "format": FORMAT,
             "version": VERSION,
             "sarcover": __version__,
-            "evidence": {"file": outputs.evidence.name, "sha256": _sha256(outputs.evidence)},
+            "evidence": {"file": outputs.evidence.name, "sha256": sha256(outputs.evidence)},
             "narrator": _narrator(settings),
             "seconds": {"evidence": round(gathered - began, 3), "narration": round(seconds, 3)},
             "grounding": grounding,
@@ -206,8 +205,3 @@ def _made_by(settings: ExplainSettings, grounding: Any) -> str:
     held = "" if share is None else f" The evidence bears out {share:.0%} of its claims that can be checked."
     model = f" ({settings.narrator_model})" if settings.narrator_model else ""
     return f"Written by sarcover {__version__}, narrator {settings.narrator}{model}.{held}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

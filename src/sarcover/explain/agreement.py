@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter, minimum_filter
 from torch import Tensor
 
 from sarcover.legend import IGNORE
 from sarcover.metrics import confusion_matrix
+from sarcover.metrics.borders import border_bands
 
 BORDER = 2
 """Pixels on either side of a border between reference classes that count as border."""
@@ -54,8 +54,5 @@ def near_border(reference: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
     Unlabelled pixels are nobody's neighbours, and the edge of the raster is no border.
     """
-    size = 2 * BORDER + 1
-    labelled = reference != IGNORE
-    lowest = minimum_filter(reference, size, mode="nearest")  # 255, no label, is never the lowest
-    highest = maximum_filter(np.where(labelled, reference, np.uint8(0)), size, mode="nearest")
-    return np.asarray(labelled & (lowest != highest), np.bool_)
+    near: NDArray[np.bool_] = border_bands(reference, (BORDER,))[0]
+    return near

@@ -11,7 +11,7 @@ intervals; the ratios come last.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,16 +27,17 @@ TOLERANCES = (1, 2, 4)
 """Pixels, ascending from 1."""
 
 
-def border_bands(classes: Classes) -> NDArray[np.bool_]:
-    """The labelled pixels within each tolerance of a labelled pixel of another class: (D, H, W) bool.
+def border_bands(classes: Classes, reaches: Sequence[int] = TOLERANCES) -> NDArray[np.bool_]:
+    """The labelled pixels within each reach of a labelled pixel of another class: (D, H, W) bool.
 
     Args:
         classes: (H, W), 255 where unlabelled.
+        reaches: D distances, pixels, ascending.
     """
     highest, lowest = for_extremes(classes)
     labelled = classes != IGNORE
     bands, reached = [], 0
-    for reach in TOLERANCES:
+    for reach in reaches:
         highest = spread(highest, reach - reached, np.maximum)
         lowest = spread(lowest, reach - reached, np.minimum)
         bands.append(labelled & (highest != lowest))

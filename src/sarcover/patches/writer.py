@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from sarcover.files import sha256
+
 MAX_PATCHES = 512
 MAX_BYTES = 64 * 2**20
 
@@ -62,9 +64,7 @@ class ShardWriter:
         for layer, buffer in self._buffers.items():
             file = self.folder / f"{layer}-{len(self.shards):05d}.npy"
             np.save(file, buffer[: self._filled])
-            with file.open("rb") as stream:
-                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-            files[file.name] = {"bytes": file.stat().st_size, "sha256": sha256}
+            files[file.name] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
         self.shards.append({"patches": self._filled, "files": files})
         self._filled = 0
 

@@ -11,9 +11,8 @@ from typing import Any, get_args
 
 from sarcover.bundle import WEIGHTS
 from sarcover.errors import SarcoverError
-from sarcover.files import read_json, write_json
+from sarcover.files import read_json, sha256, write_json
 from sarcover.runtimes.engines import Name
-from sarcover.stac import sha256
 
 RECORD = "exports.json"
 FILES: dict[Name, tuple[str, ...]] = {"onnx": ("model.onnx",), "openvino": ("model.xml", "model.bin")}
