@@ -6,9 +6,10 @@
 Landscape: pretraining on three months of one simulated region, training and validation blocks, without
 looking at labels; finetuning on one month's training blocks, all of them and one patch in ten; scored on the
 test blocks. Real: pretraining on the 24 Sentinel-1 VH tiles of s1s2_pairs and the pixels of the three scenes
-outside their test split; finetuning and scoring each scene isolated, by its split.tif. The Sentinel-1 tiles
-are 8-bit amplitude stretched by an unknown constant; they are brought to the scenes' mean dB, which the
-normalisation of the pretrained encoder takes out again. What is there already in --out is not computed again.
+outside their test split; finetuning and scoring each scene isolated, by its split.tif. Every unlabelled scene
+is brought to one mean and deviation in dB: the Sentinel-1 tiles are 8-bit amplitude stretched by an unknown
+constant, and finetuning normalises by the statistics of its own store, so that scenes that differ by 20 dB in
+pretraining would show the encoder what it never meets again. What is in --out is not computed again.
 """
 
 from __future__ import annotations
@@ -33,10 +34,12 @@ from sarcover.config import (
     SimulateSettings,
 )
 from sarcover.patches import prepare
+from sarcover.radar import amplitude_to_db, linear_to_db
 from sarcover.simulate import simulate
 from sarcover.training import evaluate, finetune, pretrain
 
 PATCH = 128
+MEAN_DB, STD_DB = -14.0, 5.0  # of every unlabelled scene; any constants would do
 
 
 def landscape_stores(out: Path, size: int) -> tuple[Path, dict[str, Path]]:
@@ -64,9 +67,12 @@ def real_stores(out: Path, data: Path) -> tuple[Path, dict[str, Path]]:
     """The stores of the real scenes: one for pretraining, one a scene for finetuning."""
     folder = out / "unlabelled"
     folder.mkdir(parents=True, exist_ok=True)
-    means = [_unlabelled_hh(data / name, folder / f"{name}_HH.tif") for name in CASES]
+    for name in CASES:
+        _write_db(unlabelled_hh(data / name), folder / f"{name}_HH.tif")
     for path in sorted((data / "s1s2_pairs" / "sar").glob("*.png")):
-        _amplitude_to_mean_db(path, folder / f"pair{path.stem}_HH.tif", float(np.mean(means)))
+        with rasterio.open(path) as source:
+            grey = source.read(1).astype(np.float32)
+        _write_db(amplitude_to_db(np.where(grey > 0, grey, np.nan)), folder / f"pair{path.stem}_HH.tif")
     prepare(
         PrepareSettings(
             out=str(out / "pretrain"),
@@ -99,35 +105,19 @@ def real_stores(out: Path, data: Path) -> tuple[Path, dict[str, Path]]:
     return out / "pretrain", stores
 
 
-def _unlabelled_hh(scene: Path, out: Path) -> float:
+def unlabelled_hh(scene: Path) -> np.ndarray:
+    """HH of a real scene in dB, (H, W) float32; NaN in its test split."""
     with rasterio.open(scene / "hh_hv_vv.tif") as source, rasterio.open(scene / "split.tif") as split:
         linear = source.read(1).astype(np.float32)
-        usable = (split.read(1) != 3) & np.isfinite(linear) & (linear > 0)
-        profile = {**source.profile, "count": 1, "dtype": "float32", "nodata": float("nan")}
-    db = np.full(linear.shape, np.nan, np.float32)
-    db[usable] = 10 * np.log10(linear[usable])
-    with rasterio.open(out, "w", **profile) as target:
-        target.write(db, 1)
-    return float(np.nanmean(db))
+        return linear_to_db(np.where(split.read(1) != 3, linear, np.nan))
 
 
-def _amplitude_to_mean_db(png: Path, out: Path, mean: float) -> None:
-    with rasterio.open(png) as source:
-        grey = source.read(1).astype(np.float32)
-    db = np.full(grey.shape, np.nan, np.float32)
-    db[grey > 0] = 20 * np.log10(grey[grey > 0])
-    db += mean - np.nanmean(db)
-    with rasterio.open(
-        out,
-        "w",
-        driver="GTiff",
-        height=db.shape[0],
-        width=db.shape[1],
-        count=1,
-        dtype="float32",
-        nodata=float("nan"),
-    ) as target:
-        target.write(db, 1)
+def _write_db(db: np.ndarray, out: Path) -> None:
+    """A scene at the common mean and deviation, without a place on earth."""
+    alike = MEAN_DB + STD_DB * (db - np.nanmean(db)) / np.nanstd(db)
+    profile = {"driver": "GTiff", "height": db.shape[0], "width": db.shape[1], "count": 1}
+    with rasterio.open(out, "w", **profile, dtype="float32", nodata=float("nan")) as target:
+        target.write(alike.astype(np.float32), 1)
 
 
 def stores_of(out: Path, args: argparse.Namespace) -> tuple[Path, dict[str, Path]]:
