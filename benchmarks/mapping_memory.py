@@ -2,12 +2,13 @@
 
     python benchmarks/mapping_memory.py                        # 4096 and 8192 pixels a side, unet tiny
     python benchmarks/mapping_memory.py --model pointwise      # a 1 x 1 convolution: the machinery alone
-    python benchmarks/mapping_memory.py --sizes 4096 8192 16384 --json figures.json
+    python benchmarks/mapping_memory.py --model pointwise --sizes 4096 8192 16384 25000x16700 --json out.json
 
-Each scene (speckle in uint16 DN, tiled GeoTIFF with deflate) is mapped in a process of its own, from file to
-COG with overviews; its peak resident set comes from the operating system. `model` is the peak of a process
-that has loaded everything and mapped one window. Ends with 1 if the largest scene takes more than 10 % more
-memory than the smallest.
+Each scene (speckle in uint16 DN, one strip of 512 rows again and again, tiled GeoTIFF with deflate) is mapped
+in a process of its own, from file to COG with overviews; its peak resident set comes from the operating
+system. `model` is the peak of a process that has loaded everything and mapped one window. Ends with 1 if the
+scene that takes most memory takes over 10 % more than the one that takes least, or over 1.2 GB more than the
+model. A size is the side of a square, or WIDTHxHEIGHT.
 """
 
 from __future__ import annotations
@@ -27,64 +28,93 @@ from affine import Affine
 from rasterio.windows import Window
 
 ALLOWED = 1.10
+ABOVE_MODEL = 1.2e9  # bytes
+STRIP = 512  # rows
 _MIB = 2**20
 _UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, bytes
 
 
-def write_scene(path: Path, size: int) -> Path:
-    """Speckle of four looks, in strips, so that this process stays small too."""
-    random = np.random.default_rng(size)
+def shape_of(text: str) -> tuple[int, int]:
+    """Height and width, of "8192" or "25000x16700" (width, height)."""
+    width, _, height = text.partition("x")
+    return int(height or width), int(width)
+
+
+def name_of(shape: tuple[int, int]) -> str:
+    """As in "25000 x 16700"."""
+    return f"{shape[1]} x {shape[0]}"
+
+
+def write_scene(path: Path, shape: tuple[int, int], bands: tuple[str, ...] = ("HH",)) -> Path:
+    """Speckle of four looks: a strip drawn once, written again and again with its columns shifted.
+
+    Written strip by strip, so that this process stays small, and large scenes cost little to make.
+    """
+    height, width = shape
+    random = np.random.default_rng(width)
+    strip = np.empty((len(bands), STRIP, width), np.uint16)
+    for band in strip:
+        linear = random.gamma(4.0, 1 / 4, (STRIP, width)).astype(np.float32)
+        band[:] = (2500 * np.sqrt(linear)).clip(1, 65535)
     profile = {"crs": "EPSG:32654", "transform": Affine(10, 0, 400_000, 0, -10, 4_000_000), "nodata": 0}
     layout = {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate", "zlevel": 1}
-    with rasterio.open(
-        path, "w", driver="GTiff", height=size, width=size, count=1, dtype="uint16", **profile, **layout
-    ) as raster:
-        raster.descriptions = ("HH",)
+    size = {"height": height, "width": width, "count": len(bands), "dtype": "uint16"}
+    with rasterio.open(path, "w", driver="GTiff", BIGTIFF="IF_SAFER", **size, **profile, **layout) as raster:
+        raster.descriptions = bands
         raster.update_tags(UNIT="dn")
-        for row in range(0, size, 512):
-            height = min(512, size - row)
-            linear = random.gamma(4.0, 1 / 4, (height, size)).astype(np.float32)
-            dn = (2500 * np.sqrt(linear)).clip(1, 65535).astype(np.uint16)
-            raster.write(dn, 1, window=Window(0, row, size, height))
+        for number, row in enumerate(range(0, height, STRIP)):
+            rows = min(STRIP, height - row)
+            shifted = np.roll(strip[:, :rows], 37 * number, axis=2)
+            raster.write(shifted, window=Window(0, row, width, rows))
     return path
 
 
-def model_for(name: str, classes: int = 9) -> Any:
-    """unet tiny, or a 1 x 1 convolution; random weights, a bundle that fits the scenes."""
+def model_for(
+    name: str, classes: int = 9, *, size: str = "tiny", bands: tuple[str, ...] = ("HH",), patch: int = 256
+) -> Any:
+    """A named model, or a 1 x 1 convolution ("pointwise"); random weights, a bundle that fits the scenes."""
     import torch
     from torch import nn
 
     from sarcover.bundle import Bundle
-    from sarcover.legend import load_legend
+    from sarcover.legend import LandClass, Legend
     from sarcover.models import Segmenter, build_model
 
     class Pointwise(Segmenter):
         def __init__(self) -> None:
             super().__init__(
-                name="pointwise", size="tiny", sar_bands=1, optical_bands=0, num_classes=classes, settings={}
-            )
-            self.layer = nn.Conv2d(1, classes, 1)
+                name="pointwise", size="tiny", sar_bands=len(bands), optical_bands=0, num_classes=classes,
+                settings={},
+            )  # fmt: skip
+            self.layer = nn.Conv2d(len(bands), classes, 1)
 
         def segment(self, inputs: Any) -> Any:
             return self.layer(inputs.sar)
 
     torch.manual_seed(0)
-    model = Pointwise() if name == "pointwise" else build_model(name, size="tiny", num_classes=classes)
-    model.sar_norm.set([-16.0], [3.0])
+    model = (
+        Pointwise()
+        if name == "pointwise"
+        else build_model(name, size=size, sar_bands=len(bands), num_classes=classes)
+    )
+    model.sar_norm.set([-16.0] * len(bands), [3.0] * len(bands))
+    land = tuple(
+        LandClass(k, f"Class {k + 1}", f"#{37 * (k + 1) % 256:02x}8040", (k,)) for k in range(classes)
+    )
     model.bundle = Bundle(
         kind="segmenter",
         architecture=model.architecture,
-        legend=load_legend("jaxa-hrlulc-9"),
-        bands=("HH",),
+        legend=Legend(name="benchmark", title="Classes without meaning", source="", classes=land),
+        bands=bands,
         unit="dn",
         radiometry="unknown",
         optical_bands=(),
-        patch=256,
+        patch=patch,
         normalisation={},
         training={},
         metrics=None,
     )
-    return model
+    return model.eval()
 
 
 def measure(scene: Path, out: Path, name: str, batch: int) -> dict[str, Any]:
@@ -122,7 +152,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sizes", type=int, nargs="+", default=[4096, 8192])
+    parser.add_argument("--sizes", nargs="+", default=["4096", "8192"])
     parser.add_argument("--model", default="unet", choices=["unet", "swin-upernet", "pointwise"])
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--json", type=Path, help="also write the figures here")
@@ -133,22 +163,25 @@ def main() -> int:
         return 0
     rows = {}
     with tempfile.TemporaryDirectory(prefix="sarcover-bench-") as folder:
-        for size in (256, *sorted(args.sizes)):
-            scene = write_scene(Path(folder) / f"scene_{size}.tif", size)
-            rows[size] = in_fresh_process(scene, Path(folder) / "map.tif", args.model, args.batch)
-            name = "model" if size == 256 else f"{size} x {size}"
-            row = rows[size]
+        for text in ("256", *args.sizes):
+            shape = shape_of(text)
+            scene = write_scene(Path(folder) / "scene.tif", shape)
+            row = rows[text] = in_fresh_process(scene, Path(folder) / "map.tif", args.model, args.batch)
+            row["above_model_bytes"] = row["peak_bytes"] - rows["256"]["peak_bytes"]
+            name = "model" if text == "256" else name_of(shape)
             print(
                 f"{args.model:12} {name:>16}  peak {row['peak_bytes'] / _MIB:7.0f} MiB  "
+                f"above the model {row['above_model_bytes'] / _MIB:6.0f} MiB  "
                 f"{row['seconds']:7.1f} s  {row['px_per_second'] / 1e6:6.2f} Mpx/s",
                 flush=True,
             )
-            scene.unlink()
-    ratio = rows[max(args.sizes)]["peak_bytes"] / rows[min(args.sizes)]["peak_bytes"]
-    print(f"peak of the largest scene / of the smallest: {ratio:.3f} (at most {ALLOWED})")
+    peaks = [rows[text]["peak_bytes"] for text in args.sizes]
+    above = max(rows[text]["above_model_bytes"] for text in args.sizes)
+    ratio = max(peaks) / min(peaks)
+    print(f"largest peak / smallest: {ratio:.3f} (at most {ALLOWED}); above the model: {above / 1e9:.2f} GB")
     if args.json:
         args.json.write_text(json.dumps({"model": args.model, "ratio": ratio, "runs": rows}, indent=2) + "\n")
-    return int(ratio > ALLOWED)
+    return int(ratio > ALLOWED or above > ABOVE_MODEL)
 
 
 if __name__ == "__main__":

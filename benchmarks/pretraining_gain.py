@@ -39,6 +39,7 @@ from sarcover.simulate import simulate
 from sarcover.training import evaluate, finetune, pretrain
 
 PATCH = 128
+PATCH_REAL = 64  # of the isolated parts of the real scenes: at 128 px half of a patch is nodata
 MEAN_DB, STD_DB = -14.0, 5.0  # of every unlabelled scene; any constants would do
 
 
@@ -92,11 +93,11 @@ def real_stores(out: Path, data: Path) -> tuple[Path, dict[str, Path]]:
                 out=str(stores[name]),
                 scenes=(str(data / name / "hh_hv_vv.tif"),),
                 bands=("HH",),
-                patch=PATCH,
+                patch=PATCH_REAL,
                 labels=(str(data / name / "label.tif"),),
                 legend=str(legend),
                 unit="linear_power",
-                stride=PATCH // 4,
+                stride=PATCH_REAL // 2,
                 split="raster",
                 split_raster=str(data / name / "split.tif"),
                 overwrite=True,

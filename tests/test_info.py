@@ -1,6 +1,7 @@
 """info: what each thing on disk is, as a user meets it."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -192,3 +193,27 @@ def test_the_real_mosaic_tile_says_what_it_is(shared_data):
     assert (facts["name"], facts["unit"], facts["radiometry"]) == ("N23W161_20", "dn", "gamma0")
     assert facts["acquired"][:10] == "2020-09-09"
     assert -25 < facts["statistics"]["HH"]["median"] < -10  # open sea
+
+
+def test_a_products_flight_angle_and_masks(tmp_path):
+    dn = np.full((SIZE, SIZE), 3000, np.uint16)
+    write(tmp_path / "t" / "N35E139_20_sl_HH_F02DAR.tif", dn)
+    write(tmp_path / "t" / "N35E139_20_linci_F02DAR.tif", np.full((SIZE, SIZE), 38, np.uint8))
+    write(tmp_path / "t" / "N35E139_20_mask_F02DAR.tif", np.full((SIZE, SIZE), 255, np.uint8))
+    facts = one(tmp_path / "t")
+    assert (facts["pass"], facts["look"]) == ("ascending", "right")
+    assert (facts["incidence"], facts["incidence_of_each_pixel"]) == (38.0, True)
+    assert facts["can_leave_out"] == ["shadow", "layover", "ocean"]
+    assert facts["laid_on_the_map"] is None
+
+
+def test_an_image_that_control_points_place(tmp_path):
+    sys.path.append(str(Path(__file__).parent / "scene"))
+    from safe_writer import NAME, write_grd
+
+    dn = np.full((60, 80), 900, np.uint16)
+    root = write_grd(tmp_path, {"VV": dn}, lambda line, pixel: (138 + pixel * 1e-4, 36 - line * 1e-4))
+    facts = one(root)
+    assert (facts["name"], facts["crs"], facts["unit"]) == (NAME, "EPSG:32654", "linear_power")
+    assert (facts["orbit"], facts["relative_orbit"]) == (44823, 126)
+    assert facts["laid_on_the_map"] == "by its control points, without terrain correction"

@@ -21,6 +21,8 @@ NAMES = {
     "openearthmap-sar": 8,
     "pie-rgb-sar": 6,
     "terramesh": 9,
+    "sen1floods11": 2,
+    "ombria": 2,
 }
 USER = """
 name: mine

@@ -309,7 +309,7 @@ def test_absent_class_leaves_each_other_its_share_of_the_dice_and_learns_next_to
 
 
 def test_unknown_names_and_misplaced_weights_are_refused():
-    with pytest.raises(SarcoverError, match="cross-entropy or focal-dice or bce-dice"):
+    with pytest.raises(SarcoverError, match="cross-entropy or focal or focal-dice or bce-dice"):
         losses.segmentation_loss("dice", [1, 2])
     with pytest.raises(SarcoverError, match="gamma is no setting of the bce-dice loss; expected lambda_dice"):
         losses.segmentation_loss("bce-dice", [1, 2], gamma=2.0)

@@ -49,7 +49,8 @@ class Bundle:
         radiometry: sigma0, gamma0, beta0 or unknown.
         optical_bands: optical bands in the order of the input; empty for none.
         patch: side of the training patches, pixels.
-        normalisation: {"sar": {"mean": [...], "std": [...]}, "optical": ...}, as in the weights.
+        normalisation: {"sar": {"mean": [...], "std": [...]}, "optical": ...}, as in the weights; of models
+            that clip outliers also the limits, "lower" and "upper".
         training: where the weights come from.
         metrics: content of metrics.json, or None.
         item: path or address of the STAC item of the bundle that this was read from, None without; not a part
@@ -299,11 +300,7 @@ def _architecture(model: nn.Module, kind: Kind) -> dict[str, Any]:
 
 def _normalisation(model: nn.Module) -> dict[str, dict[str, list[float]]]:
     norms = {"sar": model.sar_norm, "optical": getattr(model, "optical_norm", None)}
-    return {
-        name: {"mean": norm.mean.tolist(), "std": norm.std.tolist()}
-        for name, norm in norms.items()
-        if isinstance(norm, Normalisation)
-    }
+    return {name: norm.statistics() for name, norm in norms.items() if isinstance(norm, Normalisation)}
 
 
 def _to_dict(bundle: Bundle) -> dict[str, Any]:

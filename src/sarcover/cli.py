@@ -38,7 +38,22 @@ VERBS = {
     "demo": Verb(config.DemoSettings, "sarcover.demo:demo", "the whole job on a simulated landscape"),
     "simulate": Verb(config.SimulateSettings, "sarcover.simulate:simulate", "write scenes with known truth"),
     "info": Verb(config.InfoSettings, "sarcover.info:describe", "say what a file or folder is", "paths"),
+    "collect": Verb(
+        config.CollectSettings,
+        "sarcover.collect:collect",
+        "images for labels that are published alone",
+        "name",
+    ),
     "prepare": Verb(config.PrepareSettings, "sarcover.patches:prepare", "scenes and labels into a store"),
+    "store show": Verb(
+        config.StoreShowSettings, "sarcover.patches:show_store", "say what a store holds", "store"
+    ),
+    "store merge": Verb(
+        config.StoreMergeSettings, "sarcover.patches:merge_stores", "several stores into one", "stores"
+    ),
+    "store filter": Verb(
+        config.StoreFilterSettings, "sarcover.patches:filter_store", "some patches of a store", "store"
+    ),
     "pretrain": Verb(config.PretrainSettings, "sarcover.training:pretrain", "an encoder without labels"),
     "finetune": Verb(config.FinetuneSettings, "sarcover.training:finetune", "train a model on a store"),
     "evaluate": Verb(config.EvaluateSettings, "sarcover.training:evaluate", "score a model on a split"),
@@ -66,6 +81,7 @@ CHATTERING = (
     "matplotlib",
     "transformers",
 )
+_HELP = (" -h", " --help")
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
@@ -111,6 +127,10 @@ def _run(words: list[str], as_json: bool) -> int:
 
         print(f"sarcover {__version__}")
         return 0
+    words = _one_name(words)
+    if words[0].endswith(_HELP):
+        print(_overview(words[0].split()[0]))
+        return 0
     name, verb = words[0], VERBS.get(words[0])
     from sarcover.cli_adapter import nearest, parse
 
@@ -124,9 +144,17 @@ def _run(words: list[str], as_json: bool) -> int:
     return _failed_items(result)
 
 
+def _one_name(words: list[str]) -> list[str]:
+    """Words with a verb of two of them, as `store show`, as one."""
+    if not any(name.startswith(f"{words[0]} ") for name in VERBS):
+        return words
+    return [" ".join([*words, "--help"][:2]), *words[2:]]
+
+
 def _failed_items(result: Mapping[str, Any]) -> int:
     """The exit code; items that a verb could not do tell so by an `error`, beside those that it did."""
-    errors = [item["error"] for item in result.get("items", []) if "error" in item]
+    parts = [*result.get("items", []), *result.get("failed", [])]
+    errors = [item["error"] for item in parts if "error" in item]
     for error in errors:
         _fail(f"error: {error}", EXIT_USER_ERROR, verbose=False)
     return EXIT_USER_ERROR if errors else 0
@@ -143,8 +171,10 @@ def _job(verb: Verb) -> Callable[[Any], Any]:
     return job
 
 
-def _overview() -> str:
-    lines = "\n".join(f"  {name:<18} {verb.help}" for name, verb in VERBS.items())
+def _overview(first: str = "") -> str:
+    """The verbs, or those that begin with this word."""
+    shown = {name: verb for name, verb in VERBS.items() if not first or name.split()[0] == first}
+    lines = "\n".join(f"  {name:<18} {verb.help}" for name, verb in shown.items())
     return (
         "sarcover: land-cover maps from radar (SAR) scenes\n\n"
         f"usage: sarcover VERB [--flag VALUE ...]\n\n{lines}\n\n"
@@ -197,7 +227,7 @@ def as_object(result: Any, out: str | None) -> dict[str, Any]:
         result = {"items": result}
     elif not isinstance(result, dict):
         result = {}
-    return result if out is None or out in result.values() else {"out": out, **result}
+    return result if not out or out in result.values() else {"out": out, **result}
 
 
 class _Messages(logging.StreamHandler[TextIO]):

@@ -37,7 +37,7 @@ from sarcover.config import (
 from sarcover.errors import SarcoverError
 from sarcover.files import refuse_existing
 from sarcover.legend import Legend, load_legend
-from sarcover.mapping import map_with
+from sarcover.mapping import MapResult, map_with
 from sarcover.patches import open_store, prepare
 from sarcover.scene import Scene, open_scene
 from sarcover.simulate import simulate
@@ -181,6 +181,7 @@ def _map(out: Path, scene: Path) -> Path:
             str(out / "model"), str(out / "map.tif"), scenes=(str(scene),), overlap=OVERLAP, overwrite=True
         )
     )
+    assert isinstance(result, MapResult)  # one scene, one map
     return Path(result.path)
 
 

@@ -23,3 +23,7 @@ class SarcoverError(Exception):
         if do:
             parts.append(do)
         super().__init__(" ".join("; ".join(parts).split()))
+
+
+class UnreadableError(SarcoverError):
+    """A file that is broken: jobs over many files list it, leave it out and finish the others."""

@@ -88,6 +88,17 @@ def atomic_folder(
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def replaceable_folder(final: str | Path, marker: str, *, overwrite: bool = False) -> Path:
+    """Where a folder may be written, links followed; refused as in `atomic_folder`."""
+    return _replaceable(final, (marker,), overwrite)
+
+
+def publish_folder(folder: Path, final: str | Path, marker: str, *, overwrite: bool = False) -> None:
+    """Gives a finished folder its final name, beside which it lies; refused as in `atomic_folder`."""
+    with disk_errors(final):
+        _take_the_place(folder, _replaceable(final, (marker,), overwrite))
+
+
 def _replaceable(path: str | Path, markers: tuple[str, ...], overwrite: bool) -> Path:
     """Where a folder may be written, links followed; refused if somebody else's work is there."""
     final = refuse_existing(path, overwrite).resolve()

@@ -18,8 +18,8 @@ from rasterio.windows import Window
 from sarcover.config import InfoSettings
 from sarcover.errors import SarcoverError
 from sarcover.files import read_yaml
-from sarcover.scene import find_scenes, open_optical, open_scene
-from sarcover.scene.products import is_archive
+from sarcover.scene import Scene, find_scenes, open_optical, open_scene
+from sarcover.scene.products import is_archive, is_image
 from sarcover.scene.raster import RasterFile
 
 _SIDE = 256  # side of the windows that statistics are made of, pixels
@@ -90,7 +90,7 @@ def _known(path: Path) -> Facts | None:
             if (path / name).is_file():
                 return {"path": str(path), **tell(_description(path / name), path)}
         return None
-    if is_archive(path):
+    if is_archive(path) or is_image(path):
         return None
     file = RasterFile(path)
     tags = file.info.tags
@@ -117,6 +117,13 @@ def _scene(paths: tuple[Path, ...], settings: InfoSettings) -> Facts:
         "calibration_db": scene.calibration_db if scene.unit == "dn" else None,
         "radiometry": scene.radiometry,
         "incidence": scene.incidence,
+        "incidence_of_each_pixel": scene.incidence_layer is not None,
+        "pass": scene.pass_direction,
+        "look": scene.look_direction,
+        "orbit": scene.orbit,
+        "relative_orbit": scene.relative_orbit,
+        "can_leave_out": list(scene.mask.kinds) if scene.mask else [],
+        "laid_on_the_map": _laid(scene),
         "dtype": str(scene.dtype),
         **_grid(scene),
         "statistics_in": "source numbers" if scene.unit == "uncalibrated" else "dB",
@@ -127,6 +134,13 @@ def _scene(paths: tuple[Path, ...], settings: InfoSettings) -> Facts:
     }
 
 
+def _laid(scene: Scene) -> str | None:
+    """How a scene came on its grid, where it is not its own."""
+    if scene.view is None:
+        return None
+    return "by its control points, without terrain correction" if scene.view.ground else "resampled as power"
+
+
 def _optical(path: Path) -> Facts:
     optical = open_optical(path)
     windows = [optical.read_source(window)[1] for window in _lattice(optical.shape)]
@@ -134,6 +148,7 @@ def _optical(path: Path) -> Facts:
         "path": str(path),
         "what": "optical",
         "bands": list(optical.bands),
+        "acquired": optical.acquired.isoformat() if optical.acquired else None,
         "scale": optical.scale,
         "dtype": str(optical.dtype),
         **_grid(optical),

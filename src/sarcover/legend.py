@@ -35,6 +35,7 @@ IGNORE = 255
 
 _MOST = 256  # unknown codes listed: every one of an 8-bit raster
 _LARGEST = 2.0**53  # whole numbers beyond are not exact as floats
+_STRANGE = 254  # no class of a legend of at most 254 classes
 _CHUNK = 1 << 22  # pixels encoded at a time: keeps temporaries small beside the raster
 
 
@@ -162,19 +163,28 @@ class Legend:
     def _from_codes(self) -> dict[int, int]:
         return {IGNORE: IGNORE} | {item.code: k for k, item in enumerate(self.classes)}
 
+    @cached_property
+    def _made(self) -> dict[tuple[str, bool], _Table]:
+        """Tables by type of raster, and whether they are of the codes of maps."""
+        return {}
+
     def _translate(self, raster: NDArray[Any], known: dict[int, int]) -> NDArray[np.uint8]:
         raster = np.asarray(raster)
         flat = raster.reshape(-1)
         result = np.empty(flat.shape, np.uint8)
-        table = _Table(known, raster.dtype)
+        kind = raster.dtype.str, known is self._from_codes
+        if kind not in self._made:
+            self._made[kind] = _Table(known, raster.dtype)
+        table = self._made[kind]
         unknown: dict[int, int] = {}
         for start in range(0, flat.size, _CHUNK):
             part = flat[start : start + _CHUNK]
             if part.dtype.kind == "f":
                 part = self._whole_numbers(part)
             result[start : start + _CHUNK], strange = table(part)
-            for code, count in zip(*np.unique(strange, return_counts=True), strict=True):
-                unknown[int(code)] = unknown.get(int(code), 0) + int(count)
+            if strange.size:
+                for code, count in zip(*np.unique(strange, return_counts=True), strict=True):
+                    unknown[int(code)] = unknown.get(int(code), 0) + int(count)
         if unknown:
             listed = ", ".join(f"{code} ({count} pixels)" for code, count in sorted(unknown.items())[:_MOST])
             listed += f" and {len(unknown) - _MOST} more codes" if len(unknown) > _MOST else ""
@@ -213,9 +223,16 @@ class _Table:
             # Codes from 0 up, then the negative ones: where a negative index finds them.
             every = np.arange(1 << 8 * dtype.itemsize).astype(dtype)
             self.direct = self._search(every)
+        self.bytes = b""  # as `direct`, _STRANGE for codes that are not known
+        if dtype == np.uint8 and self.direct is not None and _STRANGE not in self.classes:
+            self.bytes = np.where(self.direct[1], self.direct[0], _STRANGE).astype(np.uint8).tobytes()
 
     def __call__(self, part: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         """Classes of the codes, and those codes that are not known."""
+        if self.bytes:  # several times as fast as indexing
+            translated = part.tobytes().translate(self.bytes)
+            if bytes([_STRANGE]) not in translated:
+                return np.frombuffer(translated, np.uint8), part[:0]
         classes, known = self._search(part) if self.direct is None else (table[part] for table in self.direct)
         return classes, part[~known] if not known.all() else part[:0]
 

@@ -6,7 +6,7 @@ Equations are those of arXiv 2601.15705, section II, but for RIFT, which is CLAI
 
 Where several processes train together, the batch of these equations is the global one: neither the mean over
 N valid pixels nor the dice ratio of a batch is the mean of those of its parts. So each loss is a function of
-sums over pixels, and these are summed over the processes first (`_over_processes`); every process gets the
+sums over pixels, and these are summed over the processes first (`sum_over_processes`); every process gets the
 loss of the global batch, and the gradients that DDP or FSDP average are those of one process with all of it.
 All processes must call the loss together. Batches whose gradients are accumulated into one step stay apart:
 their losses are averaged.
@@ -20,12 +20,11 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from sarcover.errors import SarcoverError
+from sarcover.processes import sum_over_processes
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -46,7 +45,7 @@ def class_weights(pixel_counts: Tensor) -> Tensor:
 
 
 def inverse_sqrt_weights(pixel_counts: Tensor) -> Tensor:
-    """Class weights 1 / sqrt(f_k) for cross-entropy and RIFT: (K,) float64, mean 1 over the pixels counted.
+    """Class weights 1 / sqrt(f_k), for focal loss and RIFT as well: (K,) float64, mean 1 over all pixels.
 
     A class without a pixel gets the weight of the rarest class that has one.
     """
@@ -96,7 +95,7 @@ def focal_dice_loss(
     weight = alpha_scale * alpha.to(logits)[target]
     focal = _focal(weight, 1 - p_t, torch.log(p_t + eps), gamma)
     labelled = _one_hot(target, valid, K)
-    focal_sum, pixels, *areas = _over_processes(
+    focal_sum, pixels, *areas = sum_over_processes(
         torch.where(valid, focal, 0.0).sum(), valid.sum(), *_areas(probability, labelled, valid[:, None])
     )
     return lambda_focal * focal_sum / pixels.clamp(min=1) + lambda_dice * _dice_loss(areas, eps)
@@ -112,7 +111,7 @@ def cross_entropy(
     logits, target, valid = _prepared(logits, target, ignore_index)
     loss = F.cross_entropy(logits, target, reduction="none")
     weight = valid.to(logits) if weights is None else valid * weights.to(logits)[target]
-    loss_sum, weight_sum = _over_processes((loss * weight).sum(), weight.sum())
+    loss_sum, weight_sum = sum_over_processes((loss * weight).sum(), weight.sum())
     return loss_sum / weight_sum.clamp(min=torch.finfo(logits.dtype).tiny)
 
 
@@ -136,7 +135,7 @@ def bce_dice_loss(
         raise ValueError(f"binary logits are (B, 1, H, W), got {tuple(logits.shape)}")
     entropy = F.binary_cross_entropy_with_logits(logits[:, 0], target.to(logits), reduction="none")
     labelled = ((target == 1) & valid)[:, None]
-    entropy_sum, pixels, *areas = _over_processes(
+    entropy_sum, pixels, *areas = sum_over_processes(
         torch.where(valid, entropy, 0.0).sum(),
         valid.sum(),
         *_areas(logits.sigmoid(), labelled, valid[:, None]),
@@ -193,7 +192,7 @@ def rift_loss(
     log_p = log_probability.gather(1, target[:, None])[:, 0]
     focal = _focal(weights.to(logits)[target], -torch.expm1(log_p), log_p, gamma)
     labelled = _one_hot(target, valid, K)
-    focal_sum, pixels, *areas = _over_processes(
+    focal_sum, pixels, *areas = sum_over_processes(
         torch.where(valid, focal, 0.0).sum(),
         valid.sum(),
         *_areas(log_probability.exp(), labelled, valid[:, None]),
@@ -204,8 +203,36 @@ def rift_loss(
     return lambda_focal * focal_sum / pixels.clamp(min=1) + lambda_tversky * tversky
 
 
+def focal_loss(
+    logits: Tensor, target: Tensor, weights: Tensor, *, gamma: float = 2.0, ignore_index: int = 255
+) -> Tensor:
+    """Alpha-balanced focal loss over valid pixels (Lin et al. 2017, arXiv 1708.02002).
+
+        focal = -1/N sum_n alpha_y(n) (1 - p_y(n))^gamma log p_y(n)
+
+    That of SpecSAR-Former (arXiv 2410.03962), whose alpha and gamma were not at hand: gamma is the common 2,
+    and `segmentation_loss` gives `inverse_sqrt_weights` for alpha, as to RIFT.
+
+    Args:
+        logits: (B, K, H, W).
+        target: (B, H, W) int64, 0..K-1 or `ignore_index`.
+        weights: (K,) alpha of each class.
+        gamma: focusing parameter; 0 is a weighted cross-entropy.
+        ignore_index: label of pixels that do not count.
+
+    Returns:
+        Scalar >= 0, float32 (float64 for float64 logits).
+    """
+    logits, target, valid = _prepared(logits, target, ignore_index)
+    log_p = logits.log_softmax(1).gather(1, target[:, None])[:, 0]
+    focal = _focal(weights.to(logits)[target], -torch.expm1(log_p), log_p, gamma)
+    focal_sum, pixels = sum_over_processes(torch.where(valid, focal, 0.0).sum(), valid.sum())
+    return focal_sum / pixels.clamp(min=1)
+
+
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "cross-entropy": cross_entropy,
+    "focal": focal_loss,
     "focal-dice": focal_dice_loss,
     "bce-dice": bce_dice_loss,
     "rift": rift_loss,
@@ -262,7 +289,7 @@ def segmentation_loss(
         weights = {"weights": inverse_sqrt_weights(counts)}
     if name == "focal-dice":
         weights = {"alpha": class_weights(counts)}
-    if name == "rift":
+    if name in ("focal", "rift"):
         weights = {"weights": inverse_sqrt_weights(counts)}
     return partial(LOSSES[name], **weights, **settings)
 
@@ -318,36 +345,3 @@ def _dice_loss(areas: Sequence[Tensor], eps: float) -> Tensor:
     """Equation 3 of its sums, as `_areas` gives them; 0 if there is no pixel."""
     overlap, predicted, labelled = areas
     return 1 - ((2 * overlap + eps) / (predicted + labelled + eps)).mean()
-
-
-def _over_processes(*sums: Tensor) -> tuple[Tensor, ...]:
-    """Sums over the pixels of this process, summed over all processes; as they are where there is one.
-
-    One message carries them all, in the dtype of the first.
-    """
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return sums
-    own = torch.cat([part.to(sums[0].dtype).flatten() for part in sums])
-    total: Tensor = _SumOverProcesses.apply(own)  # type: ignore[no-untyped-call]
-    parts = torch.split(total, [part.numel() for part in sums])
-    return tuple(part.view_as(like) for part, like in zip(parts, sums, strict=True))
-
-
-class _SumOverProcesses(torch.autograd.Function):
-    """S = sum over the R processes of s_r, such that averaged gradients are those of a loss L(S).
-
-    All processes compute the same L(S), whose gradient is L'(S) sum_r ds_r/dw. Process r contributes its own
-    part, g_r, and DDP and FSDP take the mean (1 / R) sum_r g_r. So g_r has to be R L'(S) ds_r/dw: backward
-    multiplies by R. It needs no message, for every process knows L'(S).
-    """
-
-    @staticmethod
-    def forward(ctx: Any, own: Tensor) -> Tensor:
-        total = own.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return gradient * dist.get_world_size()

@@ -40,21 +40,32 @@ def model_card(bundle: Bundle) -> str:
 def _inputs(bundle: Bundle) -> str:
     sar, optical = bundle.normalisation["sar"], bundle.normalisation.get("optical")
     unit = "source values, uncalibrated" if bundle.unit == "uncalibrated" else f"{bundle.radiometry}, dB"
-    rows = [(band, unit, *row) for band, *row in zip(bundle.bands, sar["mean"], sar["std"], strict=True)]
+    rows = [f"| {band} | {unit} {row}" for band, row in zip(bundle.bands, _numbers(sar), strict=True)]
     if optical is not None:
-        statistics = zip(bundle.optical_bands, optical["mean"], optical["std"], strict=True)
-        rows += [(band, "reflectance, 0 to 1", *row) for band, *row in statistics]
-    lines = [f"| {band} | {unit} | {mean:.4g} | {std:.4g} |" for band, unit, mean, std in rows]
+        pairs = zip(bundle.optical_bands, _numbers(optical), strict=True)
+        rows += [f"| {band} | reflectance, 0 to 1 {row}" for band, row in pairs]
+    limits = (" clipped to |", "---|") if "lower" in sar else ("", "")
     return "\n".join(
         [
             "## Inputs\n",
-            "| band | unit | mean | standard deviation |",
-            "|---|---|---|---|",
-            *lines,
+            f"| band | unit | mean | standard deviation |{limits[0]}",
+            f"|---|---|---|---|{limits[1]}",
+            *rows,
             f"\nTrained on patches of {bundle.patch} x {bundle.patch} pixels; any size works. "
             "The normalisation is part of the model.",
         ]
     )
+
+
+def _numbers(statistics: dict[str, list[float]]) -> list[str]:
+    """The end of each band's row: mean, deviation and, of a model that clips outliers, its limits."""
+    rows = [
+        f"| {mean:.4g} | {std:.4g} |" for mean, std in zip(statistics["mean"], statistics["std"], strict=True)
+    ]
+    if "lower" in statistics:
+        limits = zip(rows, statistics["lower"], statistics["upper"], strict=True)
+        rows = [f"{row} {low:.4g} to {high:.4g} |" for row, low, high in limits]
+    return rows
 
 
 def _classes(bundle: Bundle) -> str:

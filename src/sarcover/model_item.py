@@ -107,7 +107,13 @@ def _inputs(bundle: Bundle) -> list[dict[str, Any]]:
 def _input(
     name: str, bands: tuple[str, ...], description: str, statistics: dict[str, list[float]]
 ) -> dict[str, Any]:
-    scaling = zip(statistics["mean"], statistics["std"], strict=True)
+    z_scores: list[dict[str, Any]] = [
+        {"type": "z-score", "mean": mean, "stddev": std}
+        for mean, std in zip(statistics["mean"], statistics["std"], strict=True)
+    ]
+    if "lower" in statistics:  # clipped first; the extension has one method a band, and this says the most
+        limits = zip(z_scores, statistics["lower"], statistics["upper"], strict=True)
+        z_scores = [{**score, "minimum": low, "maximum": high} for score, low, high in limits]
     return {
         "name": name,
         "description": description,
@@ -117,7 +123,7 @@ def _input(
             "dim_order": ["batch", "bands", "height", "width"],
             "data_type": "float32",
         },
-        "value_scaling": [{"type": "z-score", "mean": mean, "stddev": std} for mean, std in scaling],
+        "value_scaling": z_scores,
         "resize_type": None,
         "pre_processing_function": None,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from rich.console import Console
 from rich.progress import (
@@ -14,6 +15,18 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+_shown = ContextVar("_shown", default=True)
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """No bars within the block, in this thread: another one tells how far the whole is."""
+    before = _shown.set(False)
+    try:
+        yield
+    finally:
+        _shown.reset(before)
 
 
 def progress_bar(*further: ProgressColumn) -> Progress:
@@ -26,7 +39,7 @@ def progress_bar(*further: ProgressColumn) -> Progress:
         TimeRemainingColumn(),
         *further,
         console=console,
-        disable=not console.is_terminal,
+        disable=not (console.is_terminal and _shown.get()),
     )
 
 

@@ -13,8 +13,8 @@ from pyproj import Transformer
 from rasterio.crs import CRS
 
 from sarcover.mapping.grid import Place
-from sarcover.mapping.regrid import SceneOnGrid
 from sarcover.scene import Scene, open_scene
+from sarcover.scene.regrid import SceneOnGrid
 
 UTM = CRS.from_epsg(32654)
 CORNER = (400_000, 4_000_000)

@@ -54,6 +54,26 @@ def test_taps_do_not_depend_on_who_pads() -> None:
             torch.testing.assert_close(own, whole[..., : own.shape[2], : own.shape[3]], rtol=0, atol=0)
 
 
+def test_an_image_below_the_reach_gets_smaller_windows_with_the_middle_of_the_bias_tables() -> None:
+    large, small, x = make(128), make(64), torch.randn(2, 1, 64, 64)
+    assert small.reach == 64 < large.reach
+    state = small.state_dict()
+    for name, value in large.state_dict().items():
+        if name.endswith("relative_position_bias_table"):
+            with torch.no_grad():
+                value.normal_()
+            was, now = round(len(value) ** 0.5), round(len(state[name]) ** 0.5)
+            cut = slice((was - now) // 2, (was + now) // 2)
+            value = value.view(was, was, -1)[cut, cut].flatten(0, 1)
+        if value.shape == state[name].shape:
+            state[name] = value
+    state["absolute_pos_embed"] = small.absolute_pos_embed
+    small.load_state_dict(state)
+    with torch.no_grad():
+        for of_large, of_small in zip(large.taps(x), small.taps(x), strict=True):
+            torch.testing.assert_close(of_large, of_small, rtol=0, atol=0)
+
+
 def test_the_deepest_tap_is_the_latents() -> None:
     encoder, x = make(), torch.randn(2, 1, 128, 256)
     with torch.no_grad():

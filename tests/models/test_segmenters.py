@@ -87,15 +87,15 @@ def test_images_of_a_batch_do_not_see_one_another(model):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_gives_nearly_the_same_logits(model, dtype):
-    model.eval()
+def test_half_precision_gives_nearly_the_same_logits(model, dtype, settle):
     batch = scene(model, 64, 64)
+    settle(model, batch)
     with torch.no_grad():
         exact = model(batch)
         with torch.autocast("cpu", dtype):
             rough = model(batch)
     assert rough.isfinite().all()
-    assert (rough - exact).abs().mean() < 0.05 * exact.std()
+    assert (rough - exact).abs().mean() < 0.1 * exact.std()
 
 
 def test_gradient_reaches_every_parameter(model):

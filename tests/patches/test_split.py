@@ -285,7 +285,7 @@ def test_scenes_over_the_same_ground_have_the_same_blocks(tmp_path, projected):
     settings = {"labels": labels, "legend": legend, "split": "block", "block": 25, "guard": 4}
     store, summary = make_store(tmp_path / "store", scenes, **settings)
     assert summary["proof"]["labelled_pixels_in_two_splits"] == 0
-    assert summary["proof"]["guard"] == {"asked": 4, "kept": True}
+    assert summary["proof"]["guard"] == {"asked": 4, "asked_days": 0, "kept": True}
     assert min(summary["patches"].values()) > 0
     if not projected:
         for split in SPLITS:

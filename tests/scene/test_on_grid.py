@@ -192,3 +192,57 @@ def test_bilinear_takes_nothing_from_nodata(write):
     expected = np.ones(SHAPE, bool)
     expected[20:30, 30:40] = False
     assert np.array_equal(valid, expected)
+
+
+def across(epsg, middle, shape=(120, 140), size=200.0):
+    """A grid of a projected system whose middle is at a longitude and latitude."""
+    x, y = Transformer.from_crs(DEGREES, epsg, always_xy=True).transform(*middle)
+    return (
+        CRS.from_user_input(epsg),
+        Affine(size, 0, x - size * shape[1] / 2, 0, -size, y + size * shape[0] / 2),
+        shape,
+    )
+
+
+@pytest.mark.parametrize(
+    ("epsg", "middle", "west", "width"),
+    [
+        ("EPSG:32660", (179.99, -17.3), 178.0, 40),  # the labels go on beyond 180
+        ("EPSG:32601", (-179.99, 66.1), -182.0, 40),
+        ("EPSG:32601", (-179.99, 66.1), -180.0, 40),  # the labels end there
+        ("EPSG:32660", (179.99, 66.1), -180.0, 3600),  # the labels of the whole globe
+        ("EPSG:3995", (40.0, 89.99), -180.0, 3600),  # the pole
+        ("EPSG:3031", (-60.0, -89.95), -180.0, 3600),
+        ("EPSG:4326", (180.05, 10.0), -180.5, 40),  # the scene itself is in degrees, on the other side
+    ],
+)
+def test_labels_by_the_antimeridian_and_the_poles(write, epsg, middle, west, width):
+    crs, transform, shape = across(epsg, middle, size=0.001 if epsg == "EPSG:4326" else 200.0)
+    globe = width == 3600
+    top = 90.0 if globe else middle[1] + 2
+    labels = codes((1800 if globe else 40, width))
+    grid = Affine(0.1, 0, west, 0, -0.1, top)
+    raster = write("label.tif", labels, transform=grid)
+    read = OnGrid(raster, crs, transform, shape).read()
+    cols, rows = np.meshgrid(np.arange(shape[1]) + 0.5, np.arange(shape[0]) + 0.5)
+    lon, lat = Transformer.from_crs(crs, DEGREES, always_xy=True).transform(*(transform * (cols, rows)))
+    centre = west + 0.05 * width
+    lon = lon + 360 * np.rint((centre - lon) / 360)
+    col, row = (lon - west) / 0.1, (top - lat) / 0.1
+    there = (col >= 0) & (col < width) & (row >= 0) & (row < labels.shape[0])
+    at = np.clip(row, 0, labels.shape[0] - 1).astype(int), np.clip(col, 0, width - 1).astype(int)
+    expected = np.where(there, labels[at], 255)
+    near = np.minimum(np.abs(col - np.rint(col)), np.abs(row - np.rint(row)))
+    clear = near > 0.03
+    assert clear.mean() > 0.7
+    assert there.mean() > 0.4
+    assert np.array_equal(read[clear], expected[clear])
+
+
+def test_a_window_by_the_antimeridian_is_that_part_of_the_whole(write):
+    crs, transform, shape = across("EPSG:32660", (179.99, 66.1))
+    raster = write("label.tif", codes((1800, 3600)), transform=Affine(0.1, 0, -180, 0, -0.1, 90))
+    grid = OnGrid(raster, crs, transform, shape)
+    whole = grid.read()
+    for window in (Window(60, 10, 20, 30), Window(69, 0, 1, 120), Window(0, 100, 140, 3)):
+        assert np.array_equal(grid.read(window), whole[window.toslices()])

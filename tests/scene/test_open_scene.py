@@ -291,3 +291,31 @@ def test_a_folder_of_several_scenes_is_not_one(write, db, tmp_path):
     write("b_HH.tif", db)
     with pytest.raises(SarcoverError, match="holds 2 scenes; expected one scene"):
         open_scene(tmp_path, unit="db")
+
+
+def test_one_file_a_polarisation_in_a_folder_of_its_day(write, db, tmp_path):
+    """HH.tif and HV.tif: the folder names and dates them."""
+    for day in ("20220901", "20220915"):
+        write(f"{day}/HH.tif", db)
+        write(f"{day}/HV.tif", db - 6)
+    scene = open_scene(tmp_path / "20220901", unit="db")
+    assert (scene.name, scene.bands) == ("20220901", ("HH", "HV"))
+    assert scene.acquired == datetime(2022, 9, 1, tzinfo=UTC)
+
+
+def test_no_date_anywhere_is_no_date(write, db):
+    assert open_scene(write("plain/scene.tif", db), unit="db").acquired is None
+
+
+@pytest.mark.parametrize(
+    ("second", "tags", "message"),
+    [
+        ("dn", {"UNIT": "dn"}, "not in the same unit; expected db.*got dn at -83 dB"),
+        ("db", {"UNIT": "dB", "RADIOMETRY": "sigma0"}, "radiometry unknown; got db, radiometry sigma0"),
+    ],
+)
+def test_polarisations_of_one_scene_in_different_units(write, db, second, tags, message):
+    first = write("s_HH.tif", db, tags={"UNIT": "dB"})
+    numbers = as_dn(db) if second == "dn" else db
+    with pytest.raises(SarcoverError, match=message):
+        open_scene([first, write("s_HV.tif", numbers, tags=tags)])

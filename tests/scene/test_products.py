@@ -1,15 +1,18 @@
 """Known products: their files, units, masks and dates are known without a word from the user."""
 
 import tarfile
+import zipfile
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 from affine import Affine
+from rasterio.crs import CRS
 from rasterio.windows import Window
 
 from sarcover import SarcoverError, open_scene
 from sarcover.scene import find_scenes
+from sarcover.scene.places import Place, lattice_place, resolution_in
 
 GRID = Affine(0.8 / 3600, 0, -161.0, 0, -0.8 / 3600, 23.0)
 
@@ -151,3 +154,88 @@ def test_two_products_in_a_folder_are_two_scenes(write, db, tmp_path):
     assert len(find_scenes([tmp_path / "p"])) == 2
     with pytest.raises(SarcoverError, match="holds 2 scenes"):
         open_scene(tmp_path / "p")
+
+
+def test_what_a_mosaics_mask_marks_can_be_left_out(mosaic, valid_in_mosaic):
+    scene = open_scene(mosaic())
+    assert scene.mask.kinds == ("shadow", "layover", "ocean")
+    for kinds, lost in (
+        ((), []),
+        (("ocean",), [0]),
+        (("shadow", "layover"), [1]),
+        (("shadow", "ocean"), [0, 1]),
+    ):
+        expected = valid_in_mosaic.copy()
+        expected[20, lost] = False
+        for view in (scene.leaving_out(kinds), scene.select(["HV"]).leaving_out(kinds)):
+            assert np.array_equal(view.read()[1], expected)
+    assert open_scene(mosaic("N24W161", layers=())).leaving_out(["ocean"]).read()[1].sum() == 40 * 70
+
+
+def test_a_mosaics_angle_of_each_pixel_and_flight(mosaic):
+    scene = open_scene(mosaic())
+    angle = scene.read_incidence(Window(3, 5, 10, 20))
+    assert np.isnan(angle[:5]).all()
+    assert (angle[5:] == 36).all()
+    assert (scene.pass_direction, scene.look_direction) == ("ascending", "right")
+    same = scene.on_grid(Place((30, 40), scene.crs, scene.transform * Affine.translation(5, 4)))
+    for view in (same, same.on_grid(Place((30, 40), scene.crs, same.transform))):
+        assert np.array_equal(
+            view.read_incidence(), scene.read_incidence(Window(5, 4, 40, 30)), equal_nan=True
+        )
+    shifted = scene.on_grid(Place((30, 40), scene.crs, scene.transform * Affine.translation(5.5, 4.5)))
+    angle = shifted.read_incidence()
+    assert np.isnan(angle[0]).all()
+    assert (angle[7:] == 36).all()
+
+
+def test_a_zip_of_a_mosaic(mosaic, tmp_path):
+    folder = mosaic()
+    archive = tmp_path / "N23W161_20_MOS_F02DAR.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in sorted(folder.iterdir()):
+            packed.write(path, path.name)
+    assert np.array_equal(open_scene(archive).read_source()[0], open_scene(folder).read_source()[0])
+    archive.write_bytes(archive.read_bytes()[:3000])
+    with pytest.raises(SarcoverError, match="cannot be unpacked"):
+        open_scene(archive)
+
+
+def test_the_real_mosaic_tile(shared_data):
+    """As delivered; its mask counts 19,350,016 pixels without data and 202 of shadow (SOURCE.md)."""
+    scene = open_scene(shared_data / "alos2_mosaic" / "N23W161_20_MOS_F02DAR.tar.gz")
+    assert (scene.bands, scene.shape) == (("HH", "HV"), (4500, 4500))
+    assert (scene.unit, scene.radiometry, scene.acquired.year) == ("dn", "gamma0", 2020)
+    assert 20 < scene.incidence < 50
+    counts = [
+        sum(int(view.read_source(Window(0, row, 4500, 500))[1].sum()) for row in range(0, 4500, 500))
+        for view in (scene, scene.leaving_out(["ocean"]), scene.leaving_out(["shadow", "layover", "ocean"]))
+    ]
+    assert counts == [4500 * 4500 - 19_350_016, 2461 + 202, 2461]
+
+
+@pytest.mark.parametrize("folder", ["alos1_sanfrancisco/hh_hv_vv.tif", "terramesh/S1RTC/38D_378R_2_3.tif"])
+def test_real_georeferenced_scenes_on_another_grid(shared_data, folder):
+    """Pixels three times as large hold the mean power of those they cover, in another coordinate system."""
+    unit = "db" if "terramesh" in folder else "linear_power"
+    scene = open_scene(shared_data / folder, unit=unit)
+    target = CRS.from_epsg(32610 if "alos1" in folder else 4326)
+    size = resolution_in(scene, target) * 3
+    view = scene.on_grid(lattice_place([scene], target, (size, size)))
+    (db, valid), (fine, fine_valid) = view.read(), scene.read()
+    share = valid.sum() * 9 / fine_valid.sum()
+    assert 0.9 < share < 1.1
+    coarse, whole = (np.nanmean(10 ** (each / 10), (1, 2)) for each in (db, fine))
+    assert coarse == pytest.approx(whole, rel=0.05)
+
+
+def test_alos2_facts_from_name_and_summary(write, db):
+    dn = np.rint(10 ** ((db + 83) / 20)).astype(np.uint16)
+    folder = write("p/IMG-HH-ALOS2014410740-140829-UBSL3.1GUD.tif", dn).parent
+    scene = open_scene(folder)
+    assert (scene.orbit, scene.look_direction, scene.pass_direction) == (1441, "left", "descending")
+    assert scene.acquired == datetime(2014, 8, 29, tzinfo=UTC)
+    (folder / "summary.txt").write_text(
+        'Scs_SceneID="ALOS2014410740-140829"\nImg_SceneCenterDateTime="20140829 03:17:32.123"\nno pair\n'
+    )
+    assert open_scene(folder).acquired == datetime(2014, 8, 29, 3, 17, 32, 123_000, UTC)

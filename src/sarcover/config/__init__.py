@@ -6,20 +6,28 @@ This room knows nobody.
 
 from sarcover.config.choices import (
     Augmentation,
+    CollectionName,
     Combine,
     Device,
     Layer,
+    MaskKind,
     PolygonFormat,
     Precision,
     Runtime,
+    Season,
     Size,
     Split,
+    Turns,
     Unit,
 )
 from sarcover.config.data import (
+    CollectSettings,
     InfoSettings,
     PrepareSettings,
     SimulateSettings,
+    StoreFilterSettings,
+    StoreMergeSettings,
+    StoreShowSettings,
 )
 from sarcover.config.training import (
     EvaluateSettings,
@@ -36,6 +44,8 @@ from sarcover.config.use import (
 
 __all__ = [
     "Augmentation",
+    "CollectSettings",
+    "CollectionName",
     "Combine",
     "DemoSettings",
     "Device",
@@ -47,13 +57,19 @@ __all__ = [
     "InfoSettings",
     "Layer",
     "MapSettings",
+    "MaskKind",
     "PolygonFormat",
     "Precision",
     "PrepareSettings",
     "PretrainSettings",
     "Runtime",
+    "Season",
     "SimulateSettings",
     "Size",
     "Split",
+    "StoreFilterSettings",
+    "StoreMergeSettings",
+    "StoreShowSettings",
+    "Turns",
     "Unit",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sarcover.config.choices import Augmentation, Device, Precision, Size, Split
+from sarcover.config.choices import Augmentation, Device, Precision, Size, Split, Turns
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,13 @@ class PretrainSettings:
         clip: largest gradient norm; 0 is off.
         ema: decay of an exponential moving average of the weights; 0 is off.
         augment: random flips and quarter turns.
+        turns: which of them: all eight orientations; passes, those that leave the radar looking east or west;
+            or look, top to bottom alone, which keeps the look direction.
+        gain: standard deviation of a random shift of a patch, dB; 0 is off. Not for uncalibrated numbers.
+        incidence: standard deviation of a random slope across a patch along range, dB from side to side; 0 is
+            off. Not for uncalibrated numbers.
+        scale: smallest and largest factor on the size of what a patch shows; 1 1 is off. Radar is resampled
+            in linear power.
         precision: float32 or bf16 autocast.
         device: where to compute.
         devices: processes or GPUs.
@@ -67,6 +74,10 @@ class PretrainSettings:
     clip: float = 0.0
     ema: float = 0.0
     augment: bool = True
+    turns: Turns = "all"
+    gain: float = 0.0
+    incidence: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
     precision: Precision = "float32"
     device: Device = "auto"
     devices: int = 1
@@ -86,8 +97,8 @@ class FinetuneSettings:
     Args:
         data: the store.
         out: folder of the run.
-        model: unet, swin-upernet, alos2-refined, alos2-water (for a legend of two classes), or claire (for
-            stores with optical companions).
+        model: unet, swin-upernet, alos2-refined, alos2-water (for a legend of two classes), claire (for
+            stores with optical companions), or specsar-former (with or without them).
         size: size of the model.
         init: a pretrained run or encoder bundle to start from.
         windows: attention windows of the four stages; default: those of init, else 8 8 8 4.
@@ -95,18 +106,25 @@ class FinetuneSettings:
         refine_up: enlarge the decoder's features in refined steps; default: on, for models that can.
         taps: which maps high_res takes: extended, those of the baseline and the new one, or replaced, one at
             each resolution; default: extended.
-        dropout: rate in the decoder; default: the model's (.5 as published; claire .1).
+        dropout: rate in the decoder; default: the model's (.5 as published; claire and specsar-former .1).
         backbone: encoders of claire, convnext or resnet; default: convnext.
         weights: pretrained weights of claire's encoders: a folder or the name of a model on the Hugging Face
             hub, such as facebook/convnext-tiny-224 or microsoft/resnet-50; default: random ones.
+        modality: what specsar-former hears: both, spectral (the optical input) or sar; default: all that the
+            store has.
+        dmem: attention across the modalities in specsar-former; default: on.
+        mmam: re-weighting of channels by both modalities in specsar-former; default: on.
+        spectral_share: share of the channels for the spectral branch of specsar-former; default: .75.
+        clip_outliers: clip each band to the 1st and 99th percentile of the training split in specsar-former;
+            the limits are saved with the weights. Default: off.
         drop_optical: share of the training patches whose optical input is withheld.
         drop_sar: share of the training patches whose radar is withheld.
         cloud: share of the training patches that get synthetic cloud, of any cover, thin to opaque.
-        loss: cross-entropy, focal-dice, bce-dice or rift; default: bce-dice for alos2-water, rift for
-            claire, else focal-dice.
+        loss: cross-entropy, focal, focal-dice, bce-dice or rift; default: bce-dice for alos2-water, rift for
+            claire, focal for specsar-former, else focal-dice.
         class_weights: weight cross-entropy by the inverse square root of the class frequency.
         alpha_scale: factor on the class weights of focal-dice; default: 2.25. 1 is without alpha-scale.
-        gamma: focusing parameter; default: 1.1 in focal-dice, 2 in rift.
+        gamma: focusing parameter; default: 1.1 in focal-dice, 2 in focal and rift.
         lambda_focal: weight of the focal term; default: .57 in focal-dice, .5 in rift.
         lambda_dice: weight of the dice term; default: .32 in focal-dice, 1 in bce-dice.
         tversky_alpha: weight of false positives in rift; default: .3.
@@ -127,6 +145,16 @@ class FinetuneSettings:
         clip: largest gradient norm; 0 is off.
         ema: decay of an exponential moving average of the weights; 0 is off.
         augment: random flips and quarter turns.
+        turns: which of them: all eight orientations; passes, those that leave the radar looking east or west;
+            or look, top to bottom alone, which keeps the look direction.
+        speckle: share of the training patches whose power gets further speckle. Not for uncalibrated numbers.
+        speckle_looks: looks of that speckle: an image of L looks keeps L M / (L + M + 1) with M of them.
+        gain: standard deviation of a random shift of a patch, dB; 0 is off. Not for uncalibrated numbers.
+        incidence: standard deviation of a random slope across a patch along range, dB from side to side; 0 is
+            off. Not for uncalibrated numbers.
+        scale: smallest and largest factor on the size of what a patch shows; 1 1 is off. Radar is resampled
+            in linear power.
+        drop_polarisation: share of the training patches that lose one polarisation.
         validations: how many times the validation split is scored over the run.
         keep: best keeps the weights with the best mIoU of the validation split, last the final ones: a small
             validation split makes the best a matter of chance.
@@ -143,7 +171,9 @@ class FinetuneSettings:
 
     data: str
     out: str
-    model: Literal["unet", "swin-upernet", "alos2-refined", "alos2-water", "claire"] = "swin-upernet"
+    model: Literal["unet", "swin-upernet", "alos2-refined", "alos2-water", "claire", "specsar-former"] = (
+        "swin-upernet"
+    )
     size: Size = "base"
     init: str | None = None
     windows: tuple[int, int, int, int] | None = None
@@ -153,10 +183,15 @@ class FinetuneSettings:
     dropout: float | None = None
     backbone: Literal["convnext", "resnet"] | None = None
     weights: str | None = None
+    modality: Literal["both", "spectral", "sar"] | None = None
+    dmem: bool | None = None
+    mmam: bool | None = None
+    spectral_share: float | None = None
+    clip_outliers: bool | None = None
     drop_optical: float = 0.0
     drop_sar: float = 0.0
     cloud: float = 0.0
-    loss: Literal["cross-entropy", "focal-dice", "bce-dice", "rift"] | None = None
+    loss: Literal["cross-entropy", "focal", "focal-dice", "bce-dice", "rift"] | None = None
     class_weights: bool = False
     alpha_scale: float | None = None
     gamma: float | None = None
@@ -179,6 +214,13 @@ class FinetuneSettings:
     clip: float = 1.0
     ema: float = 0.0
     augment: bool = True
+    turns: Turns = "all"
+    speckle: float = 0.0
+    speckle_looks: float = 16.0
+    gain: float = 0.0
+    incidence: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    drop_polarisation: float = 0.0
     validations: int = 10
     keep: Literal["best", "last"] = "best"
     train_fraction: float = 1.0

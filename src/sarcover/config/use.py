@@ -10,6 +10,7 @@ from sarcover.config.choices import (
     Combine,
     Device,
     Layer,
+    MaskKind,
     PolygonFormat,
     Precision,
     Runtime,
@@ -23,12 +24,13 @@ class MapSettings:
 
     Args:
         model: a bundle, or the run folder that holds one.
-        out: map to write, a GeoTIFF.
+        out: map to write, a GeoTIFF; of many tiles a folder.
         scenes: the radar scene: one file with all bands, or one file per polarisation. Or several scenes:
             their files, a folder of them, a VRT, a STAC item or collection.
         optical: its optical companion, for models with an optical input.
         unit: the unit of a scene that does not say it itself.
         bands: polarisations of a scene whose bands have no names, in order.
+        leave_out: pixels that are not mapped, where a product marks them: shadow, layover, ocean.
         combine: where scenes overlap: the newest, the first as named, or the average of the probabilities.
         crs: coordinate system of the map; default: the first scene's.
         resolution: pixel size in units of the coordinate system; default: the first scene's.
@@ -51,6 +53,14 @@ class MapSettings:
         runtime: what computes: torch, an exported model (onnx, openvino), or auto, the fastest that is there.
         precision: float32 or bf16 autocast.
         device: where to compute.
+        tile: side of the map's tiles: 8192 (pixels), 81920m, 100km or 1deg. With it, with tiles or with an
+            engine, the map is a folder of tiles, and what is finished there is kept.
+        tiles: polygons with names (GeoParquet or GeoJSON) that say which tiles there are.
+        engine: what makes the tiles: local, one after another (the default), or dask, a cluster.
+        address: of a Dask scheduler that runs, tcp://host:8786; default: worker processes on this machine.
+        workers: how many of these; default: as many as cores and memory, or GPUs, allow.
+        threads: of each worker; default for dask: 1.
+        retries: how often a tile that fails is tried again.
         overwrite: replace an existing map.
     """
 
@@ -60,6 +70,7 @@ class MapSettings:
     optical: tuple[str, ...] = ()
     unit: Unit | None = None
     bands: tuple[str, ...] | None = None
+    leave_out: tuple[MaskKind, ...] = ()
     combine: Combine = "newest"
     crs: str | None = None
     resolution: float | None = None
@@ -81,6 +92,13 @@ class MapSettings:
     runtime: Runtime = "auto"
     precision: Precision = "float32"
     device: Device = "auto"
+    tile: str | None = None
+    tiles: str | None = None
+    engine: Literal["local", "dask"] | None = None
+    address: str | None = None
+    workers: int | None = None
+    threads: int | None = None
+    retries: int = 2
     overwrite: bool = False
 
 

@@ -16,8 +16,8 @@ from sarcover.errors import SarcoverError
 from sarcover.mapping.catalog import find
 from sarcover.mapping.grid import Place
 from sarcover.mapping.inputs import Fitted, MissingBandsError, fit
-from sarcover.mapping.regrid import SceneOnGrid
 from sarcover.scene import OpticalOnGrid, Scene, open_scene
+from sarcover.scene.regrid import SceneOnGrid
 
 
 @dataclass(frozen=True)

@@ -5,30 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from affine import Affine
-from rasterio.crs import CRS
-from rasterio.errors import CRSError
-from rasterio.warp import transform_bounds
-from rasterio.windows import Window
 
 from sarcover.errors import SarcoverError
 from sarcover.mapping import tiling
 from sarcover.scene import Scene
-from sarcover.scene.resample import Placement
+from sarcover.scene.places import (
+    Bounds,
+    Place,
+    bounds_in,
+    check_resolution,
+    lattice_place,
+    read_crs,
+    resolution_in,
+    snapped,
+)
 
-Bounds = tuple[float, float, float, float]
-
-_CLOSE = 1e-4  # pixels by which borders may miss a pixel's edge
-
-
-class Place(NamedTuple):
-    """A pixel grid on the ground: shape (H, W), and its georeference (None and the identity for none)."""
-
-    shape: tuple[int, int]
-    crs: CRS | None
-    transform: Affine
+__all__ = ["Bounds", "Grid", "GridRequest", "Place", "Span", "bounds_in", "north_up", "output_grid"]
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,7 @@ def output_grid(scenes: Sequence[Scene], request: GridRequest) -> Grid:
     Raises:
         SarcoverError: a request that cannot be, or scenes without georeference that would need one.
     """
-    crs = _crs(request.crs)
+    crs = read_crs(request.crs)
     first = scenes[0]
     own = north_up(Place(first.shape, first.crs, first.transform))
     rotated = own.transform.b != 0 or own.transform.d != 0
@@ -104,7 +99,7 @@ def output_grid(scenes: Sequence[Scene], request: GridRequest) -> Grid:
     _need_georeference(scenes)
     if asked or rotated:
         crs = crs or own.crs
-        resolution = (_resolution(request.resolution) or _resolution_in(own, crs),) * 2
+        resolution = (check_resolution(request.resolution) or resolution_in(own, crs),) * 2
         return _on_lattice(scenes, crs, resolution, request.bounds)
     return _on_own(scenes, own, request.bounds)
 
@@ -118,34 +113,9 @@ def north_up(place: Place) -> Place:
     return Place(place.shape, crs, Affine(abs(a), 0.0, left, 0.0, -abs(e), top))
 
 
-def bounds_in(place: Place, crs: Any) -> Bounds:
-    """Left, bottom, right and top of a grid in a coordinate system.
-
-    Raises:
-        SarcoverError: it crosses the antimeridian there, or cannot be brought there.
-    """
-    (height, width), transform = place.shape, place.transform
-    corners = [transform * corner for corner in ((0, 0), (width, 0), (0, height), (width, height))]
-    xs, ys = zip(*corners, strict=True)
-    bounds: Bounds = (min(xs), min(ys), max(xs), max(ys))
-    if place.crs == crs:
-        return bounds
-    try:
-        bounds = transform_bounds(place.crs, crs, *bounds, densify_pts=41)
-    except Exception as error:  # GDAL's own kinds, which have no public base
-        raise SarcoverError(f"a scene cannot be brought to {_name(crs)}", got=str(error)) from error
-    if not all(map(math.isfinite, bounds)) or bounds[0] > bounds[2]:
-        raise SarcoverError(
-            f"a scene crosses the edge of {_name(crs)}",
-            got=" ".join(f"{each:g}" for each in bounds),
-            do="choose another --crs, or --bounds on one side",
-        )
-    return bounds
-
-
 def _on_lattice(scenes: Sequence[Scene], crs: Any, size: tuple[float, float], bounds: Bounds | None) -> Grid:
     """Pixels whose edges are multiples of the resolution."""
-    place = _snapped(Place((1, 1), crs, Affine(size[0], 0, 0, 0, -size[1], 0)), scenes, bounds)
+    place = lattice_place(scenes, crs, size, bounds)
     first_column = round(place.transform.c / size[0])
     first_row = round(-place.transform.f / size[1])
     return Grid(place, Span(first_row, place.shape[0], None), Span(first_column, place.shape[1], None))
@@ -153,10 +123,10 @@ def _on_lattice(scenes: Sequence[Scene], crs: Any, size: tuple[float, float], bo
 
 def _on_own(scenes: Sequence[Scene], own: Place, bounds: Bounds | None) -> Grid:
     """Pixels of the first scene, over all scenes, or a part of that."""
-    union = _snapped(own, scenes, None)
+    union = snapped(own, scenes, None)
     if bounds is None:
         return Grid(union, Span(0, union.shape[0], union.shape[0]), Span(0, union.shape[1], union.shape[1]))
-    part = _snapped(own, scenes, bounds)
+    part = snapped(own, scenes, bounds)
     column, row = ~union.transform * (part.transform.c, part.transform.f)
     top, left = max(0, round(row)), max(0, round(column))
     bottom = min(union.shape[0], round(row) + part.shape[0])
@@ -166,39 +136,6 @@ def _on_own(scenes: Sequence[Scene], own: Place, bounds: Bounds | None) -> Grid:
     transform = union.transform * Affine.translation(left, top)
     place = Place((bottom - top, right - left), union.crs, transform)
     return Grid(place, Span(top, bottom - top, union.shape[0]), Span(left, right - left, union.shape[1]))
-
-
-def _snapped(anchor: Place, scenes: Sequence[Scene], bounds: Bounds | None) -> Place:
-    """The smallest grid of the anchor's pixels that holds the bounds, or else all scenes."""
-    if bounds is None:
-        each = [bounds_in(Place(s.shape, s.crs, s.transform), anchor.crs) for s in scenes]
-        lefts, bottoms, rights, tops = zip(*each, strict=True)
-        bounds = (min(lefts), min(bottoms), max(rights), max(tops))
-    elif not (bounds[0] < bounds[2] and bounds[1] < bounds[3] and all(map(math.isfinite, bounds))):
-        raise SarcoverError(
-            "bounds", expected="left bottom right top", got=" ".join(f"{each:g}" for each in bounds)
-        )
-    left, top = ~anchor.transform * (bounds[0], bounds[3])
-    right, bottom = ~anchor.transform * (bounds[2], bounds[1])
-    column, row = math.floor(left + _CLOSE), math.floor(top + _CLOSE)
-    shape = max(1, math.ceil(bottom - _CLOSE) - row), max(1, math.ceil(right - _CLOSE) - column)
-    return Place(shape, anchor.crs, anchor.transform * Affine.translation(column, row))
-
-
-def _resolution_in(place: Place, crs: Any) -> float:
-    """Side of a square pixel in `crs` that is as large as the grid's pixels at its middle."""
-    row, column = place.shape[0] // 2, place.shape[1] // 2
-    unit = Placement(crs, Affine.identity(), (1, 1))
-    here = Placement(place.crs, place.transform, place.shape)
-    y, x = here.positions_in(unit, Window(column, row, 2, 2))
-    down, right = (y[1, 0] - y[0, 0], x[1, 0] - x[0, 0]), (y[0, 1] - y[0, 0], x[0, 1] - x[0, 0])
-    size = math.sqrt(abs(down[0] * right[1] - down[1] * right[0]))
-    if not 0 < size < math.inf:
-        raise SarcoverError(
-            f"the scene's middle does not exist in {_name(crs)}",
-            do="choose another --crs, or say --resolution",
-        )
-    return size
 
 
 def _same(one: Place, other: Place) -> bool:
@@ -216,22 +153,3 @@ def _need_georeference(scenes: Sequence[Scene]) -> None:
                 f"{scene.name} has no coordinate system: it can be mapped alone, on its own grid",
                 do="leave --crs, --resolution and --bounds out, or georeference it (gdal_translate -a_srs)",
             )
-
-
-def _crs(text: str | None) -> CRS | None:
-    try:
-        return None if text is None else CRS.from_user_input(text)
-    except CRSError as error:
-        raise SarcoverError(
-            f"no coordinate system is called {text!r}", expected="EPSG:32654, for example"
-        ) from error
-
-
-def _resolution(size: float | None) -> float | None:
-    if size is not None and not 0 < size < math.inf:
-        raise SarcoverError("resolution", expected="a positive pixel size", got=f"{size:g}")
-    return size
-
-
-def _name(crs: Any) -> str:
-    return str(crs.to_string() if hasattr(crs, "to_string") else crs)[:60]

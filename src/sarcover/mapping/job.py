@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from sarcover.bundle import Bundle
-from sarcover.config import Augmentation, Combine, Device, Precision, Unit
+from sarcover.config import Augmentation, Combine, Device, MaskKind, Precision, Unit
 from sarcover.devices import choose_device
 from sarcover.errors import SarcoverError
 from sarcover.legend import Legend
@@ -124,7 +124,7 @@ class Job:
             "torch": torch.__version__,
             "runtime": getattr(self.model, "runtime", "torch"),
             "model": f"{type(self.model).__name__} {self.sha256}",
-            "scenes": [_file_state(path) for path in _all_files(self.mosaic)],
+            "scenes": [file_state(path) for path in _all_files(self.mosaic)],
             "grid": [*place.shape, "" if place.crs is None else place.crs.to_wkt(), *place.transform[:6]],
             "windows": [self.rows.patch, self.overlap, self.batch],
             "device": self.device.type,
@@ -139,6 +139,7 @@ def prepare_job(
     *,
     unit: Unit | None = None,
     bands: Sequence[str] | None = None,
+    leave_out: Sequence[MaskKind] = (),
     combine: Combine = "newest",
     crs: str | None = None,
     resolution: float | None = None,
@@ -170,6 +171,7 @@ def prepare_job(
         request=GridRequest(crs, resolution, bounds),
         combine=combine,
         patch=patch,
+        leave_out=leave_out,
     )
     rows, columns = (
         span.axis(patch, overlap, blend, margin) for span in (mosaic.grid.rows, mosaic.grid.columns)
@@ -221,7 +223,7 @@ def _all_files(mosaic: Mosaic) -> list[str]:
     return list(dict.fromkeys([*map(str, mosaic.files), *inside]))
 
 
-def _file_state(path: str) -> list[str | int]:
+def file_state(path: str) -> list[str | int]:
     """Name, size and time of change of a file; of one that is not on a local disk the name."""
     if is_remote(path) or not Path(path).exists():
         return [path]

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from sarcover.bundle import Bundle
-from sarcover.config import Combine, Unit
+from sarcover.config import Combine, MaskKind, Unit
 from sarcover.errors import SarcoverError
 from sarcover.mapping.catalog import find
 from sarcover.mapping.grid import Grid, GridRequest, Place, output_grid
 from sarcover.mapping.inputs import Fitted, MissingBandsError, Paths, companion, fit
-from sarcover.mapping.regrid import SceneOnGrid
 from sarcover.mapping.stream import Part
 from sarcover.scene import OpticalOnGrid, Scene, open_scene
+from sarcover.scene.regrid import SceneOnGrid
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +125,7 @@ def open_mosaic(
     request: GridRequest,
     combine: Combine,
     patch: int,
+    leave_out: Sequence[MaskKind] = (),
 ) -> Mosaic:
     """Opens what is to be mapped and lays it on the map's grid.
 
@@ -136,11 +137,15 @@ def open_mosaic(
         request: the grid that is asked for.
         combine: which scene counts where several are valid.
         patch: side of the windows, which may reach beyond a part of a larger map.
+        leave_out: what a product's mask marks so is not mapped: see `Scene.leaving_out`.
 
     Raises:
         SarcoverError: what cannot be opened, does not fit the model, or has no common grid.
     """
-    fitted = _ordered(_fitted(bundle, scenes, unit, bands), combine)
+    fitted = [
+        each._replace(scene=each.scene.leaving_out(leave_out))
+        for each in _ordered(_fitted(bundle, scenes, unit, bands), combine)
+    ]
     grid = output_grid([each.scene for each in fitted], request)
     placed = tuple(SceneOnGrid(each.scene, grid.place) for each in fitted)
     files = [optical] if isinstance(optical, str | Path) else list(optical or ())

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -17,6 +18,7 @@ from sarcover.config import (
     Device,
     Layer,
     MapSettings,
+    MaskKind,
     PolygonFormat,
     Precision,
     Unit,
@@ -39,12 +41,21 @@ from sarcover.progress import progress
 from sarcover.runtimes import EXPORTED, load_runtime
 from sarcover.scene import Scene
 
+if TYPE_CHECKING:
+    from sarcover.mapping.fleet import FleetResult
+
 logger = logging.getLogger(__name__)
 
+_OF_A_FLEET = ("engine", "address", "tile", "tiles", "workers", "threads", "retries")
 
-def map_with(settings: MapSettings) -> MapResult:
-    """The verb `map`: loads the model and maps the scene. Errors as in `map_scene`."""
-    given = vars(settings).copy()
+
+def map_with(settings: MapSettings) -> MapResult | FleetResult:
+    """The verb `map`: loads the model and maps the scene, or many, tile by tile. Errors as in `map_scene`."""
+    from sarcover.mapping.fleet import is_fleet, map_fleet  # which stands on this module
+
+    if is_fleet(settings):
+        return map_fleet(settings)
+    given = {name: value for name, value in vars(settings).items() if name not in _OF_A_FLEET}
     model, scenes, out, runtime = (given.pop(name) for name in ("model", "scenes", "out", "runtime"))
     layers = _layers(settings.confidence, settings.layers)
     outputs = Outputs(Path(out), layers, polygons=settings.polygons)
@@ -71,6 +82,7 @@ def map_scene(
     optical: Paths | None = None,
     unit: Unit | None = None,
     bands: Sequence[str] | None = None,
+    leave_out: Sequence[MaskKind] = (),
     combine: Combine = "newest",
     crs: str | None = None,
     resolution: float | None = None,
@@ -115,6 +127,7 @@ def map_scene(
         out: the map to write, a GeoTIFF.
         optical: its optical companion, one file or several side by side, for models with an optical input.
         unit, bands: see `open_scene`.
+        leave_out: shadow, layover or ocean: what a product's mask marks so is nodata in the map.
         combine: newest, first (as named; scenes in a folder by name) or average.
         crs, resolution: of the map, in any words that rasterio understands and its units. Pixels then lie on
             multiples of the resolution and windows on a lattice, so that maps of neighbouring bounds fit
@@ -155,6 +168,7 @@ def map_scene(
         optical,
         unit=unit,
         bands=bands,
+        leave_out=leave_out,
         combine=combine,
         crs=crs,
         resolution=resolution,

@@ -29,8 +29,8 @@ from typing import Any
 
 from sarcover.errors import SarcoverError
 from sarcover.files import disk_errors, read_json, write_json
+from sarcover.lock import LOCK, lock_folder
 from sarcover.mapping.carry import FileCarry
-from sarcover.mapping.lock import LOCK, lock_folder
 from sarcover.mapping.raster import WorkingRaster
 from sarcover.mapping.stream import Piece
 

@@ -11,6 +11,7 @@ from sarcover.errors import SarcoverError
 from sarcover.models.alos2 import Alos2Refined, Alos2Water, SwinUPerNet
 from sarcover.models.claire import Claire
 from sarcover.models.segmenter import Segmenter, check_threshold, class_logits
+from sarcover.models.specsar_former import SpecSarFormer
 from sarcover.models.unet import UNet
 
 __all__ = ["MODELS", "Segmenter", "build_model", "check_threshold", "class_logits", "model_settings"]
@@ -21,6 +22,7 @@ MODELS: dict[str, type[Segmenter]] = {
     "alos2-refined": Alos2Refined,
     "alos2-water": Alos2Water,
     "claire": Claire,
+    "specsar-former": SpecSarFormer,
 }
 _COMMON = ("self", "size", "sar_bands", "optical_bands", "num_classes")
 
@@ -37,7 +39,7 @@ def build_model(
     """A new model with random weights.
 
     Args:
-        name: "unet", "swin-upernet", "alos2-refined", "alos2-water" or "claire".
+        name: "unet", "swin-upernet", "alos2-refined", "alos2-water", "claire" or "specsar-former".
         size: tiny, small or base.
         sar_bands: radar bands of the input.
         optical_bands: optical bands of the input; 0 for none.

@@ -48,7 +48,7 @@ class Alos2Refined(Segmenter):
     output of three quarters of the blocks.
 
     But for its norm the embedding is linear in the pixels, so its map carries their speckle undiminished. It
-    is projected like every lateral map (1x1, GroupNorm, GELU, dropout), added to what comes from above, and
+    is projected like every lateral map (1x1, BatchNorm, GELU, dropout), added to what comes from above, and
     the sum passes a 3x3 depthwise filter before the level's 1x1 projection: the one place where a 1/4 level
     sees its neighbours, for 9 weights a channel.
 
@@ -66,8 +66,7 @@ class Alos2Refined(Segmenter):
         windows: attention windows of the four stages, tokens; default 8 8 8 4.
         image_size: side of the images the encoder is made for, pixels (others work too).
         drop_path: rate of stochastic depth in the deepest encoder block.
-        decoder_width: channels of the decoder, a multiple of 16 from 32 on (a group of one channel has no
-            spread); default 32, 128 or 256 by size.
+        decoder_width: channels of the decoder; default 32, 128 or 256 by size.
         dropout: rate in the decoder's projections.
         high_res: inject the post-embedding map at 1/4.
         refine_up: enlarge in refined steps.

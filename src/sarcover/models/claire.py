@@ -71,7 +71,7 @@ class Claire(Segmenter):
             encoders have fewer, theirs; default 24, 64 or 96 by size.
         window: side of the blocks of attention, tokens.
         halo: tokens beyond its block that a token hears.
-        decoder_width: channels of the decoder, a multiple of 16 from 32 on; default 64, 128 or 256.
+        decoder_width: channels of the decoder; default 64, 128 or 256.
         dropout: rate in the decoder's projections.
     """
 

@@ -6,6 +6,7 @@ merging between them. Parameter names and numbers are those of the authors' mode
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -190,7 +191,7 @@ class MixMIMEncoder(nn.Module):
         batch, count, _ = tokens.shape
         tokens = tokens + self._position(grid, tokens.device)
         if mask is None:
-            plan = plain_plan(grid, self.windows, tokens.device)
+            plan = plain_plan(grid, self.windows, self.windows, tokens.device)
         else:
             plan = masked_plan(grid, self.windows, mask, batch, apart=self.separate, device=tokens.device)
             tokens = tokens.flatten(0, 1)[None]  # a masked plan is over the tokens of the whole batch
@@ -204,7 +205,9 @@ class MixMIMEncoder(nn.Module):
         """Feature maps for a decoder, from an image of any height and width >= 1.
 
         The image is padded with zeros (what invalid pixels are) to the windows' reach, and the maps are
-        cropped to ceil(size / stride); whoever wants maps that divide evenly pads the image first.
+        cropped to ceil(size / stride); whoever wants maps that divide evenly pads the image first. Where the
+        whole image is smaller than the reach, so are the windows: they take the middle of their bias tables,
+        rather than attend to padding (which at half the reach would be three quarters of the work).
 
         Args:
             x: (B, C, H, W) normalised, invalid pixels 0.
@@ -215,11 +218,13 @@ class MixMIMEncoder(nn.Module):
             after merging, as the authors' decoder taps them: 2C at 1/8, 4C at 1/16, 8C at 1/32, and the
             last stage, 8C at 1/32, after the final norm.
         """
-        x, (height, width) = self.pad_to_reach(x)
-        grid = self._grid(x)
+        height, width = x.shape[-2:]
+        windows = self._windows_for(max(height, width))
+        x = _pad(x, reach(windows, PATCH))
+        grid = (x.shape[-2] // PATCH, x.shape[-1] // PATCH)
         tokens = self.patch_embed(x)
         maps = [_as_map(tokens, grid)]
-        plan = plain_plan(grid, self.windows, x.device)
+        plan = plain_plan(grid, windows, self.windows, x.device)
         tokens = (tokens + self._position(grid, x.device))[:, plan[0].enter]
         for stage, layer in enumerate(self.layers):
             after = min(stage + 1, 3)
@@ -231,9 +236,13 @@ class MixMIMEncoder(nn.Module):
 
     def pad_to_reach(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """x (B, C, H, W) padded with zeros at bottom and right to multiples of `reach`; and (H, W)."""
-        height, width = x.shape[-2:]
-        padded = F.pad(x, (0, -width % self.reach, 0, -height % self.reach))
-        return padded, (height, width)
+        return _pad(x, self.reach), (x.shape[-2], x.shape[-1])
+
+    def _windows_for(self, size: int) -> tuple[int, ...]:
+        """Windows for images of at most `size` pixels: the encoder's, or smaller ones that tile less."""
+        side = CELL << max(0, math.ceil(math.log2(size / CELL)))
+        smaller = tuple(min(window, (side // PATCH) >> stage) for stage, window in enumerate(self.windows))
+        return smaller if reach(smaller, PATCH) < self.reach else self.windows
 
     def _position(self, grid: tuple[int, int], device: torch.device) -> Tensor:
         """Positions of a grid (1, N, C): the frozen table, or the same formula for a grid of another size."""
@@ -276,6 +285,11 @@ def init_linear(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def _pad(x: Tensor, multiple: int) -> Tensor:
+    """x (B, C, H, W) with zeros at bottom and right, to multiples of so many pixels."""
+    return F.pad(x, (0, -x.shape[-1] % multiple, 0, -x.shape[-2] % multiple))
 
 
 def _as_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -15,19 +15,26 @@ class Normalisation(nn.Module):
 
     The statistics are buffers, saved with the weights: `mean` and `std`, each (C,) float32 in the unit of the
     input (dB for radar, reflectance 0..1 for optical bands). They start as 0 and 1; training sets them from
-    its own split.
+    its own split. So are the limits `lower` and `upper` of a normalisation that clips, which start as none.
 
     Args:
         channels: number of bands C.
+        clipped: bring values beyond the limits to them, before all else.
     """
 
     mean: Tensor
     std: Tensor
+    lower: Tensor
+    upper: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, clipped: bool = False) -> None:
         super().__init__()
+        self.clipped = clipped
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("std", torch.ones(channels))
+        if clipped:
+            self.register_buffer("lower", torch.full((channels,), torch.finfo(torch.float32).min))
+            self.register_buffer("upper", torch.full((channels,), torch.finfo(torch.float32).max))
 
     @property
     def channels(self) -> int:
@@ -57,6 +64,28 @@ class Normalisation(nn.Module):
         self.mean.copy_(new_mean)
         self.std.copy_(new_std)
 
+    def set_limits(self, lower: Sequence[float] | Tensor, upper: Sequence[float] | Tensor) -> None:
+        """Sets the limits of a normalisation that clips, one pair a band.
+
+        Raises:
+            SarcoverError: it does not clip; not one pair a band, or one that leaves nothing between.
+        """
+        if not self.clipped:
+            raise SarcoverError("normalisation: it does not clip", do="build the model with clip_outliers")
+        low, high = (torch.as_tensor(values).to(self.mean) for values in (lower, upper))
+        if low.shape != self.mean.shape or high.shape != self.mean.shape or not bool((low < high).all()):
+            raise SarcoverError(
+                "normalisation: limits that cannot be used",
+                expected=f"{self.channels} lower ones, each below its upper one",
+                got=f"{low.tolist()} and {high.tolist()}",
+            )
+        self.lower.copy_(low)
+        self.upper.copy_(high)
+
+    def statistics(self) -> dict[str, list[float]]:
+        """`mean` and `std` of each band, and `lower` and `upper` if it clips."""
+        return {name: buffer.tolist() for name, buffer in self.named_buffers()}
+
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """Normalised bands.
 
@@ -65,7 +94,11 @@ class Normalisation(nn.Module):
             valid: (B, H, W) bool.
 
         Returns:
-            (B, C, H, W) in the buffers' dtype: (x - mean) / std where valid, exactly 0 elsewhere.
+            (B, C, H, W) in the buffers' dtype: (x - mean) / std where valid, x first clipped if it clips;
+            exactly 0 elsewhere.
         """
-        normalised = (x.to(self.mean.dtype) - self.mean[:, None, None]) / self.std[:, None, None]
+        x = x.to(self.mean.dtype)
+        if self.clipped:
+            x = torch.clamp(x, self.lower[:, None, None], self.upper[:, None, None])
+        normalised = (x - self.mean[:, None, None]) / self.std[:, None, None]
         return torch.where(valid[:, None], normalised, 0.0)

@@ -44,6 +44,7 @@ class Segmenter(nn.Module):
         optical_bands: optical bands it takes; 0 for none.
         num_classes: number of classes K.
         settings: the other settings of the architecture, complete, as plain values (they are saved as YAML).
+        clipped: the normalisation of each input also clips outliers.
 
     Attributes:
         binary: the model tells class 1 from class 0 by a single logit; else it has a logit for each class.
@@ -51,7 +52,7 @@ class Segmenter(nn.Module):
     """
 
     binary: ClassVar[bool] = False
-    optional_inputs: ClassVar[tuple[str, ...]] = ()
+    optional_inputs: tuple[str, ...] = ()
     encoder: nn.Module | None
     bundle: Any = None  # the description of the bundle it was loaded from
 
@@ -64,6 +65,7 @@ class Segmenter(nn.Module):
         optical_bands: int,
         num_classes: int,
         settings: dict[str, Any],
+        clipped: bool = False,
     ) -> None:
         if self.binary and num_classes != 2:
             raise SarcoverError(
@@ -82,8 +84,8 @@ class Segmenter(nn.Module):
             "settings": settings,
         }
         self.inputs: tuple[str, ...] = ("sar", "optical") if optical_bands else ("sar",)
-        self.sar_norm = Normalisation(sar_bands)
-        self.optical_norm = Normalisation(optical_bands) if optical_bands else None
+        self.sar_norm = Normalisation(sar_bands, clipped=clipped)
+        self.optical_norm = Normalisation(optical_bands, clipped=clipped) if optical_bands else None
         self.encoder = None
         self.multiple = 1
 

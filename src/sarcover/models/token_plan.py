@@ -59,9 +59,15 @@ class StagePlan(NamedTuple):
 _Order = tuple[Tensor, tuple[TokenGroup, ...]]
 
 
-def relative_position_index(window: int) -> Tensor:
-    """Rows of Swin's bias table, (w*w, w*w) int64: (dy + w - 1)(2w - 1) + (dx + w - 1), query minus key."""
-    rows, columns = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
+def relative_position_index(window: int, side: int | None = None) -> Tensor:
+    """Rows of Swin's bias table, (n*n, n*n) int64: (dy + w - 1)(2w - 1) + (dx + w - 1), query minus key.
+
+    Args:
+        window: w, the window side that the table is for.
+        side: n <= w, the side of the windows to index; default: w.
+    """
+    side = side or window
+    rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     rows, columns = rows.flatten(), columns.flatten()
     dy = rows[:, None] - rows[None, :] + window - 1
     dx = columns[:, None] - columns[None, :] + window - 1
@@ -76,19 +82,20 @@ def reach(windows: Sequence[int], patch: int) -> int:
 @uncompiled
 @lru_cache(maxsize=32)
 def plain_plan(
-    grid: tuple[int, int], windows: tuple[int, ...], device: torch.device
+    grid: tuple[int, int], windows: tuple[int, ...], tables: tuple[int, ...], device: torch.device
 ) -> tuple[StagePlan, ...]:
     """The plan without a mask, for each image of a batch alike: every window is a segment.
 
     Args:
         grid: rows and columns of tokens in the first stage; halved from stage to stage.
         windows: window side of each stage, tokens; must divide the stage's grid.
+        tables: window side that each stage's bias table is for, at least that of its windows.
         device: where the indices are needed.
     """
     with torch.inference_mode(False):  # the indices outlive this call and may be saved for a backward pass
         orders = [
-            _whole_windows(_windows(_stage_grid(grid, stage), window), relative_position_index(window))
-            for stage, window in enumerate(windows)
+            _whole_windows(_windows(_stage_grid(grid, stage), window), relative_position_index(table, window))
+            for stage, (window, table) in enumerate(zip(windows, tables, strict=True))
         ]
         return _assemble(grid, orders, 1, device)
 

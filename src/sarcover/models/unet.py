@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sarcover.errors import SarcoverError
+from sarcover.models.batch_norm import BatchNorm
 from sarcover.models.segmenter import Inputs, Segmenter
 
 WIDTHS = {"tiny": 16, "small": 32, "base": 64}
@@ -127,20 +128,10 @@ def masked_statistics(x: Tensor, valid: Tensor, stride: int = 1) -> Tensor:
     return torch.cat(features, 1)
 
 
-class _Norm(nn.BatchNorm2d):
-    """BatchNorm that takes its running statistics where a batch has one value a channel, and so no spread."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W)."""
-        if self.training and x.numel() == x.shape[1]:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False)
-        return super().forward(x)
-
-
 def _convolution(incoming: int, outgoing: int, stride: int = 1) -> nn.Sequential:
     """3x3 convolution, norm, GELU."""
     convolution = nn.Conv2d(incoming, outgoing, 3, stride, padding=1, bias=False)
-    return nn.Sequential(convolution, _Norm(outgoing), nn.GELU())
+    return nn.Sequential(convolution, BatchNorm(outgoing), nn.GELU())
 
 
 def _block(incoming: int, outgoing: int) -> nn.Sequential:

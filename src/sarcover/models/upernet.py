@@ -1,8 +1,9 @@
 """The UPerNet-style decoder of the ALOS-2 line, and the two refinements of arXiv 2601.15705.
 
 UPerNet: Xiao et al. 2018 (arXiv 1807.10221); the decoder is that of arXiv 2603.15119 (1x1 convolutions, max
-pooling, GroupNorm), on which arXiv 2601.15705 builds. Which maps of the encoder it takes, and with them the
-high-resolution injection, is said in alos2.py.
+pooling), on which arXiv 2601.15705 builds. Which maps of the encoder it takes, and with them the
+high-resolution injection, is said in alos2.py. The norm, of which arXiv 2601.15705 says nothing, is
+BatchNorm, as in UPerNet, not the GroupNorm of arXiv 2603.15119: it learns faster (docs/measured.md).
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sarcover.errors import SarcoverError
+from sarcover.models.batch_norm import BatchNorm
 
 POOL_BINS = (1, 2, 3, 6)
-GROUPS = 16
-CHANNELS = 8  # least channels of a group
 
 
 class UPerDecoder(nn.Module):
@@ -35,7 +35,7 @@ class UPerDecoder(nn.Module):
         strides: stride (pixels) that each lateral map is brought to. The authors take maps after merging and
             bring each one step back up: 4, 8, 16 for maps at 8, 16, 32.
         deepest: channels of the deepest map.
-        width: channels of the decoder, a multiple of 16 from 32 on.
+        width: channels of the decoder.
         dropout: rate after each projection but those of the pooled maps.
         refine_finest: filter the finest level by a 3x3 depthwise convolution between sum and F, which else
             is 1x1 like all the others. It starts as the identity.
@@ -50,10 +50,8 @@ class UPerDecoder(nn.Module):
         dropout: float,
         refine_finest: bool = False,
     ) -> None:
-        if width < 2 * GROUPS or width % GROUPS:
-            raise SarcoverError(
-                "decoder_width", expected=f"a multiple of {GROUPS} from {2 * GROUPS} on", got=str(width)
-            )
+        if width < 1:
+            raise SarcoverError("decoder_width", expected="at least 1", got=str(width))
         super().__init__()
         levels = len(channels)
         self.strides = tuple(strides)
@@ -102,17 +100,18 @@ class UPerDecoder(nn.Module):
 class RefineUp(nn.Module):
     """Refine-Up: from a quarter of the size to the whole in two steps, each refined by a convolution.
 
-    Each step is bilinear x2, 3x3 convolution, GroupNorm, GELU (the progressive head of arXiv 2603.15119, but
+    Each step is bilinear x2, 3x3 convolution, BatchNorm, GELU (the progressive head of arXiv 2603.15119, but
     with pixel centres aligned, as in the decoder). The 3x3 convolution to the classes comes after it.
 
     Args:
-        width: channels, a multiple of 16.
+        width: channels.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.steps = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(width, width, 3, padding=1), _norm(width), nn.GELU()) for _ in range(2)
+            nn.Sequential(nn.Conv2d(width, width, 3, padding=1), BatchNorm(width), nn.GELU())
+            for _ in range(2)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -128,17 +127,10 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _projection(incoming: int, outgoing: int, dropout: float = 0.0) -> nn.Sequential:
-    """1x1 convolution, GroupNorm, GELU, dropout."""
-    return nn.Sequential(nn.Conv2d(incoming, outgoing, 1), _norm(outgoing), nn.GELU(), nn.Dropout(dropout))
-
-
-def _norm(width: int) -> nn.GroupNorm:
-    """GroupNorm; narrow decoders have fewer groups than the published 16.
-
-    The map pooled to one pixel is normalised over the channels of a group alone: of two channels nothing
-    would be left but which of them is larger.
-    """
-    return nn.GroupNorm(min(GROUPS, width // CHANNELS), width)
+    """1x1 convolution, BatchNorm, GELU, dropout."""
+    return nn.Sequential(
+        nn.Conv2d(incoming, outgoing, 1), BatchNorm(outgoing), nn.GELU(), nn.Dropout(dropout)
+    )
 
 
 def _identity_filter(width: int) -> nn.Conv2d:

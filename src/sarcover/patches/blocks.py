@@ -2,15 +2,15 @@
 
 All georeferenced scenes are cut by the same blocks: they lie on a grid fixed to the world, in the
 coordinate system of the first scene by name, so two scenes over the same ground agree on where the test
-ground is whatever their extent, grid or projection. A scene without georeference has blocks of its own,
-counted from its first pixel.
+ground is whatever their extent, grid or projection. Scenes that this system cannot hold, the other side of
+the earth in a UTM zone, are cut in their own. A scene without georeference has blocks of its own, counted
+from its first pixel.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,7 +20,7 @@ from scipy.ndimage import distance_transform_edt
 from sarcover.errors import SarcoverError
 from sarcover.patches.grids import Grid, Positions, coincide, reproject
 
-Block = tuple[str, int, int]  # scene without georeference ("": the world), row and column of the block
+Block = tuple[str, int, int]  # scene without georeference or coordinate system ("": the first's), row, column
 
 
 class BlockGrid:
@@ -37,15 +37,15 @@ class BlockGrid:
     def __init__(self, grids: Sequence[Grid], side: int) -> None:
         self.side = side
         placed = sorted((grid for grid in grids if grid.crs is not None), key=lambda grid: grid.name)
-        self.coincide = all(coincide(placed[0], other) for other in placed)
-        if placed:
-            self._crs = placed[0].crs
-            self._size = placed[0].pixel_size()
-            # Block borders lie on pixel borders of this scene: the centre of a pixel is never on one.
-            self._origin = (
-                _phase(placed[0].transform.f, self._size[0]),
-                _phase(placed[0].transform.c, self._size[1]),
-            )
+        # The first scene's system serves all that it can hold; a UTM zone cannot hold the other side of the
+        # earth, where scenes have blocks of their own system.
+        self._frames: dict[str, tuple[str, Grid]] = {}
+        others: dict[str, Grid] = {}
+        for grid in placed:
+            held = _holds(placed[0], grid)
+            system = "" if held else str(grid.crs)
+            self._frames[grid.name] = system, placed[0] if held else others.setdefault(system, grid)
+        self.coincide = not others and all(coincide(placed[0], other) for other in placed)
 
     def blocks(
         self, grid: Grid, row: int, col: int, shape: tuple[int, int]
@@ -57,19 +57,23 @@ class BlockGrid:
         """
         rows, cols = np.mgrid[row : row + shape[0], col : col + shape[1]] + 0.5
         if grid.crs is None:
-            down, right = rows // self.side, cols // self.side
+            group, down, right = grid.name, rows // self.side, cols // self.side
         else:
-            down, right = self._world_blocks(grid, rows, cols)
+            group, frame = self._frames[grid.name]
+            down, right = self._world_blocks(frame, grid, rows, cols)
         top, left, across = down.min(), right.min(), np.ptp(right) + 1
         number, position = np.unique((down - top) * across + (right - left), return_inverse=True)
-        group = grid.name if grid.crs is None else ""
         blocks = [(group, int(top + n // across), int(left + n % across)) for n in number]
         return blocks, position.reshape(shape)
 
-    def _world_blocks(self, grid: Grid, rows: NDArray[np.float64], cols: NDArray[np.float64]) -> Positions:
-        x, y = reproject(grid.crs, self._crs, *grid.to_world(rows, cols))
-        down = np.floor((y - self._origin[0]) / (self._size[0] * self.side))
-        right = np.floor((x - self._origin[1]) / (self._size[1] * self.side))
+    def _world_blocks(
+        self, frame: Grid, grid: Grid, rows: NDArray[np.float64], cols: NDArray[np.float64]
+    ) -> Positions:
+        height, width = frame.pixel_size()
+        x, y = reproject(grid.crs, frame.crs, *grid.to_world(rows, cols))
+        # Block borders lie on pixel borders of the frame: the centre of a pixel is never on one.
+        down = np.floor((y - _phase(frame.transform.f, height)) / (height * self.side))
+        right = np.floor((x - _phase(frame.transform.c, width)) / (width * self.side))
         return down, right
 
 
@@ -89,7 +93,7 @@ def assign_blocks(
         SarcoverError: there are fewer blocks with labelled pixels than splits, or the fractions leave nothing
             for training.
     """
-    _check_fractions(val_fraction, test_fraction)
+    check_fractions(val_fraction, test_fraction)
     total = sum(pixels.values())
     fractions = {3: test_fraction, 2: val_fraction, 1: 1.0 - val_fraction - test_fraction}
     lacking = {code: fraction * total for code, fraction in fractions.items() if fraction > 0}
@@ -110,14 +114,6 @@ def assign_blocks(
     return codes
 
 
-def count_blocks(
-    blocks: list[Block], position: NDArray[np.intp], counted: NDArray[np.bool_]
-) -> Counter[Block]:
-    """How many of the counted pixels each block of a window holds."""
-    numbers = np.bincount(position[counted], minlength=len(blocks))
-    return Counter({block: int(number) for block, number in zip(blocks, numbers, strict=True)})
-
-
 def cut_guard(codes: NDArray[np.uint8], guard: int) -> NDArray[np.uint8]:
     """Codes with pixels set to 0 until pixels of different splits are at least `guard` apart.
 
@@ -135,7 +131,7 @@ def cut_guard(codes: NDArray[np.uint8], guard: int) -> NDArray[np.uint8]:
     return kept
 
 
-def _check_fractions(val_fraction: float, test_fraction: float) -> None:
+def check_fractions(val_fraction: float, test_fraction: float) -> None:
     """Refuse fractions that leave nothing for training."""
     both = val_fraction + test_fraction
     if min(val_fraction, test_fraction) < 0 or not math.isfinite(both) or both >= 1:
@@ -148,6 +144,17 @@ def _check_fractions(val_fraction: float, test_fraction: float) -> None:
 
 def _rank(seed: int, block: Block) -> bytes:
     return hashlib.sha256(f"{seed} {block}".encode()).digest()
+
+
+def _holds(frame: Grid, grid: Grid) -> bool:
+    """Whether the coordinate system of `frame` has a place for all of `grid`, and for it alone."""
+    height, width = grid.shape
+    corners = grid.to_world(np.array([0.0, 0, height, height]), np.array([0.0, width, 0, width]))
+    there = reproject(grid.crs, frame.crs, *corners)
+    if not np.isfinite(there).all():
+        return False
+    back = reproject(frame.crs, grid.crs, *there)
+    return bool(np.allclose(back, corners, rtol=0, atol=min(grid.pixel_size())))
 
 
 def _phase(origin: float, size: float) -> float:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sarcover.errors import SarcoverError
+from sarcover.errors import SarcoverError, UnreadableError
+from sarcover.patches.failures import Failures
 from sarcover.scene import OnGrid, Optical, OpticalOnGrid, Scene, open_optical
-from sarcover.scene.raster import RasterFile
+from sarcover.scene.safe import is_radar, is_safe
+from sarcover.scene.sentinel2 import open_raster
 
 RASTERS = (".tif", ".tiff", ".vrt", ".img", ".png")
 
@@ -28,8 +30,10 @@ class Companions:
     alone: bool
 
     @staticmethod
-    def find(paths: Sequence[str], setting: str, *, alone: bool) -> Companions:
-        """The raster files among files and folders.
+    def find(
+        paths: Sequence[str], setting: str, *, alone: bool, failures: Failures | None = None
+    ) -> Companions:
+        """The raster files among files and folders; broken ones are left out where `failures` notes them.
 
         Raises:
             SarcoverError: a path that does not exist or is no raster, or a folder without rasters.
@@ -38,13 +42,25 @@ class Companions:
         for path in map(Path, paths):
             if not path.exists():
                 raise SarcoverError(f"{path} does not exist", do=f"correct --{setting}")
-            inside = [path] if path.is_file() else [p for p in path.iterdir() if p.suffix.lower() in RASTERS]
+            named = path.is_file() or is_safe(path)
+            inside = [path] if named else [p for p in path.iterdir() if _is_raster(p)]
             if not inside:
                 raise SarcoverError(f"no rasters in {path}", expected=f"files with {' '.join(RASTERS)}")
             found.update(inside)
-        ordered = tuple(sorted(found, key=lambda path: (path.name, path)))
-        placed = frozenset(path for path in ordered if RasterFile(path).info.crs is not None)
-        return Companions(ordered, placed, alone)
+        ordered, placed = [], set()
+        for path in sorted(found, key=lambda path: (path.name, path)):
+            try:
+                georeferenced = open_raster(path).info.crs is not None
+            except UnreadableError as error:
+                if failures is None:
+                    raise
+                failures.add(str(path), error)
+                continue
+            ordered.append(path)
+            placed.update([path] if georeferenced else [])
+        if paths and not ordered:
+            raise SarcoverError(f"none of --{setting} can be read", got="; ".join(map(str, sorted(found))))
+        return Companions(tuple(ordered), frozenset(placed), alone)
 
     def of(self, scene: Scene) -> list[Path]:
         """The rasters that may belong to a scene.
@@ -60,6 +76,10 @@ class Companions:
             named = [path for path in loose if path.stem in stems]
             loose = named or [path for path in loose if path.parent.resolve() in folders]
         return [path for path in self.paths if path in by_ground or path in loose]
+
+
+def _is_raster(path: Path) -> bool:
+    return path.suffix.lower() in RASTERS or (is_safe(path) and not is_radar(path))
 
 
 def labels_on_grid(scene: Scene, companions: Companions) -> OnGrid | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from sarcover.config import PrepareSettings
-from sarcover.errors import SarcoverError
+from sarcover.errors import SarcoverError, UnreadableError
 from sarcover.legend import IGNORE, Legend
 from sarcover.patches.companions import Companions, labels_on_grid, optical_kind, optical_on_grid
 from sarcover.patches.extract import Layers
+from sarcover.patches.failures import Failures
 from sarcover.patches.grids import Grid
 from sarcover.scene import OnGrid, Optical, OpticalOnGrid, Scene, find_scenes, open_scene
+from sarcover.scene.places import check_resolution, lattice_place, read_crs, resolution_in
 
 _STEP = 1024  # side of the windows in which a whole scene is looked through
 
@@ -97,8 +100,12 @@ class Source:
             )
 
 
-def gather(settings: PrepareSettings, legend: Legend | None) -> tuple[list[Source], list[str]]:
+def gather(
+    settings: PrepareSettings, legend: Legend | None, failures: Failures
+) -> tuple[list[Source], list[str]]:
     """The scenes, in the order of their names whatever the order of the files, and warnings for the user.
+
+    Files that are broken are left out and noted in `failures`.
 
     Raises:
         SarcoverError: no scenes, scenes that do not fit together, or labels that reach no scene.
@@ -106,11 +113,14 @@ def gather(settings: PrepareSettings, legend: Legend | None) -> tuple[list[Sourc
     if not settings.scenes:
         raise SarcoverError("no scene was named", do="name files or folders with --scenes")
     found = find_scenes(settings.scenes)
-    opened = [open_scene(paths, unit=settings.unit, bands=settings.bands) for paths in found]
+    opened = [scene for paths in found if (scene := _open(paths, settings, failures)) is not None]
+    if not opened:
+        raise SarcoverError("no scene can be read", got="; ".join(failures.whole.values()))
     scenes, warnings = fit_together(sorted(opened, key=lambda scene: (scene.name, scene.paths)))
+    scenes = on_one_grid(scenes, settings.crs, settings.resolution)
     alone = len(scenes) == 1
-    labels = Companions.find(settings.labels, "labels", alone=alone)
-    optical = Companions.find(settings.optical, "optical", alone=alone)
+    labels = Companions.find(settings.labels, "labels", alone=alone, failures=failures)
+    optical = Companions.find(settings.optical, "optical", alone=alone, failures=failures)
     kind = optical_kind(optical)
     sources = []
     for name, scene in zip(unique_names(scenes), scenes, strict=True):
@@ -124,6 +134,41 @@ def gather(settings: PrepareSettings, legend: Legend | None) -> tuple[list[Sourc
     return sorted(sources, key=lambda source: source.grid.name), warnings
 
 
+def _open(paths: tuple[Path, ...], settings: PrepareSettings, failures: Failures) -> Scene | None:
+    try:
+        scene = open_scene(paths, unit=settings.unit, bands=settings.bands)
+        return scene.leaving_out(settings.leave_out)
+    except UnreadableError as error:
+        failures.add(str(paths[0]), error)
+        return None
+
+
+def on_one_grid(scenes: list[Scene], crs: str | None, resolution: float | None) -> list[Scene]:
+    """The scenes on one lattice of pixels, each on the part that it covers; as they are without a request.
+
+    Pixel edges are multiples of the resolution: the pixels of all scenes coincide, whatever their own grids.
+
+    Args:
+        scenes: opened.
+        crs: coordinate system; None for the first scene's.
+        resolution: pixel size in its units; None for the first scene's.
+
+    Raises:
+        SarcoverError: a scene without georeference, or one that cannot be brought there.
+    """
+    if crs is None and resolution is None:
+        return scenes
+    for scene in scenes:
+        if scene.crs is None:
+            raise SarcoverError(
+                f"{scene.name} has no coordinate system: it cannot be brought to another grid",
+                do="leave --crs and --resolution out, or georeference it (gdal_translate -a_srs)",
+            )
+    target = read_crs(crs) or scenes[0].crs
+    size = check_resolution(resolution) or resolution_in(scenes[0], target)
+    return [scene.on_grid(lattice_place([scene], target, (size, size))) for scene in scenes]
+
+
 def fit_together(scenes: list[Scene]) -> tuple[list[Scene], list[str]]:
     """All scenes with the first one's bands, and warnings.
 
@@ -135,32 +180,58 @@ def fit_together(scenes: list[Scene]) -> tuple[list[Scene], list[str]]:
         left = [band for band in scene.bands if band not in first.bands]
         if left:
             warnings.append(f"{scene.name}: {', '.join(left)} not taken, because {first.name} has none")
-        _same(first, scene, "unit", first.unit, scene.unit)
-        if first.unit == "dn":
-            _same(first, scene, "calibration (dB)", f"{first.calibration_db:g}", f"{scene.calibration_db:g}")
+    _same(scenes, "unit", lambda scene: scene.unit)
+    if first.unit == "dn":
+        _same(scenes, "calibration (dB)", lambda scene: f"{scene.calibration_db:g}")
+    _same_bands(scenes)
     known = [scene for scene in scenes if scene.radiometry != "unknown"]
-    for scene in known:
-        _same(known[0], scene, "radiometry", known[0].radiometry, scene.radiometry)
+    if known:
+        _same(known, "radiometry", lambda scene: scene.radiometry)
     if known and len(known) < len(scenes):
         names = ", ".join(scene.name for scene in scenes if scene.radiometry == "unknown")
         warnings.append(f"radiometry unknown, taken as {known[0].radiometry}: {names}")
     return [scene.select(first.bands) for scene in scenes], warnings
 
 
-def _same(first: Scene, scene: Scene, what: str, expected: str, got: str) -> None:
-    if got != expected:
+def _same_bands(scenes: list[Scene]) -> None:
+    """Refuses scenes that lack a polarisation of the first one's, all at once."""
+    first = scenes[0]
+    lacking = [scene for scene in scenes if not set(first.bands) <= set(scene.bands)]
+    if lacking:
+        common = [band for band in first.bands if all(band in scene.bands for scene in scenes)]
         raise SarcoverError(
-            f"scenes of different {what} cannot be in one store: {first.name} and {scene.name}",
-            expected=f"{expected} as in {first.name}",
-            got=f"{got} in {scene.name}",
+            f"{len(lacking)} of {len(scenes)} scenes have other polarisations than {first.name}",
+            expected=", ".join(first.bands),
+            got=_listed(lacking, lambda scene: " ".join(scene.bands)),
+            do=f"take --bands {' '.join(common)}, which all have" if common else "prepare a store for each",
+        )
+
+
+def _same(scenes: list[Scene], what: str, fact: Callable[[Scene], str]) -> None:
+    first = scenes[0]
+    others = [scene for scene in scenes if fact(scene) != fact(first)]
+    if others:
+        raise SarcoverError(
+            f"scenes of different {what} cannot be in one store: {first.name} and {others[0].name}",
+            expected=f"{fact(first)} as in {first.name}",
+            got=_listed(others, fact),
             do="prepare a store for each, or convert the scenes",
         )
 
 
+def _listed(scenes: list[Scene], fact: Callable[[Scene], str], most: int = 3) -> str:
+    """What the first few scenes have, and how many more there are."""
+    named = ", ".join(f"{fact(scene)} in {scene.name}" for scene in scenes[:most])
+    return f"{named} and {len(scenes) - most} more" if len(scenes) > most else named
+
+
 def unique_names(scenes: list[Scene]) -> list[str]:
-    """Names of the scenes; those that come twice take their folder's name in front, or else a number."""
+    """Names of the scenes; those that come twice take their date, else their folder's name, else a number."""
     names = [scene.name for scene in scenes]
+    dates = [f"{scene.acquired:%Y%m%d}" if scene.acquired else "" for scene in scenes]
     folders = [scene.paths[0].resolve().parent.name for scene in scenes]
+    dated = [f"{name}_{date}" if date else name for name, date in zip(names, dates, strict=True)]
+    names = [dated[at] if names.count(name) > 1 else name for at, name in enumerate(names)]
     full = [f"{folder}_{name}" for folder, name in zip(folders, names, strict=True)]
     names = [full[at] if names.count(name) > 1 else name for at, name in enumerate(names)]
     return [f"{n}_{names[:at].count(n) + 1}" if names.count(n) > 1 else n for at, n in enumerate(names)]

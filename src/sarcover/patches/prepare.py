@@ -2,67 +2,86 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rasterio
-import yaml
 from rasterio.windows import Window
 
 from sarcover.config import PrepareSettings
-from sarcover.errors import SarcoverError
-from sarcover.files import atomic_folder, write_json
-from sarcover.legend import IGNORE, legend_names, load_legend
-from sarcover.patches.blocks import Block, BlockGrid, assign_blocks, count_blocks
-from sarcover.patches.extract import pad, plan_windows
-from sarcover.patches.harvest import Harvest, refuse_nothing
+from sarcover.errors import SarcoverError, UnreadableError
+from sarcover.files import disk_errors
+from sarcover.legend import legend_names, load_legend
+from sarcover.patches.ahead import in_order
+from sarcover.patches.anchors import Anchors, ScenePoints
+from sarcover.patches.collected import gather_collected, official_split, settle
+from sarcover.patches.companions import Companions
+from sarcover.patches.extract import Layers, pad, plan_windows
+from sarcover.patches.failures import Failures
+from sarcover.patches.finish import finish_store
+from sarcover.patches.harvest import Harvest
 from sarcover.patches.inputs import Source, gather
-from sarcover.patches.proof import in_words, prove, refuse_leaks
-from sarcover.patches.split import ByBlock, ByRaster, SplitRule, WholeScenes, by_month
-from sarcover.patches.store import StoreMeta, open_store
+from sarcover.patches.rules import GUARDED, make_rule
+from sarcover.patches.sampling import sample_anchors
+from sarcover.patches.split import SplitRule, WholeScenes
+from sarcover.patches.store import StoreMeta
+from sarcover.patches.verify import check_store, verify_store
+from sarcover.patches.workplace import Workplace, describe_job
 from sarcover.progress import progress
-from sarcover.scene import OnGrid
+
+ANCHORS = "anchors.parquet"
 
 
 def prepare(settings: PrepareSettings) -> dict[str, Any]:
     """Cut scenes and their reference maps into a patch store with a split that is proved.
 
     Validation and test hold every labelled pixel of their split exactly once: `min_valid` and `min_labelled`
-    choose among training patches (and in an unlabelled store among all).
+    choose among training patches (and in an unlabelled store among all). With `anchors` patches without one
+    are left out, of the splits in `anchor_splits`. A run that was killed goes on after its last shard.
 
     Returns:
         The summary: `store`, `scenes`, `patches` of each split, `dropped` patches by split and reason,
-        `split` in words, `proof` as in split.json, `statistics`, `fingerprint` and `warnings`.
+        `anchors` by class, `split` in words, `proof` as in split.json, `statistics`, `fingerprint`,
+        `warnings`, and `failed`: files and windows that could not be read and were left out.
 
     Raises:
         SarcoverError: what is wrong with the scenes, the labels, the legend, the split or the settings; a
             split in which a labelled pixel is in two splits, or whose guard distance is not kept.
     """
+    if settings.check is not None:
+        return check_store(settings.check)
+    if settings.verify is not None:
+        return verify_store(settings.verify)
+    if not settings.out:
+        raise SarcoverError("prepare needs --out", do="see sarcover prepare --help")
+    settings, collected = settle(settings)
     check_settings(settings)
-    with atomic_folder(settings.out, marker="store.yaml", overwrite=settings.overwrite) as folder:
+    failures = Failures()
+    job = describe_job(settings, version("sarcover"))
+    with Workplace(settings.out, job, overwrite=settings.overwrite) as place:
         legend = load_legend(settings.legend) if settings.labels and settings.legend else None
-        sources, warnings = gather(settings, legend)
-        rule = make_rule(settings, sources)
+        if collected is not None:
+            sources, warnings = gather_collected(settings, legend, collected, failures)
+        else:
+            sources, warnings = gather(settings, legend, failures)
+        sampled = _sample(settings, sources, place, failures)
+        official = settings.split == "official"
+        rule = (
+            official_split(collected)
+            if official and collected
+            else make_rule(settings, sources, place, failures)
+        )
         if isinstance(rule, WholeScenes):
             unused = [name for name, code in rule.code_of.items() if not code]
             sources = [source for source in sources if source.grid.name not in unused]
-            warnings += [f"not used, its month is in no split: {name}" for name in unused]
-        harvest = _harvest(settings, sources, rule, folder / "shards")
-        meta = _describe(settings, sources, harvest)
-        harvest.index().to_parquet(folder / "index.parquet", index=False)
-        dumped = yaml.dump(meta.to_dict(), Dumper=_YAML_DUMPER, sort_keys=False, allow_unicode=True)
-        (folder / "store.yaml").write_text(dumped, encoding="utf-8")
-        proof = {"split": settings.split, **prove(open_store(folder))}
-        refuse_leaks(proof)
-        proof["words"] = in_words(proof)
-        write_json(folder / "split.json", proof)
-    empty = [split for split, patches in meta.patches.items() if not patches]
-    if settings.split != "none":
-        warnings += [f"no patch is for {split}" for split in empty]
+            warnings += [f"not used, its {settings.split} is in no split: {name}" for name in unused]
+        harvest = _harvest(settings, sources, rule, place, failures, sampled)
+        meta = _describe(settings, sources, harvest, sampled)
+        meta, proof = finish_store(place.store, meta, harvest.index(), str(settings.split))
+        place.publish()
+    warnings += _warnings(settings, meta, proof)
     return {
         "store": settings.out,
         "scenes": len(sources),
@@ -70,12 +89,31 @@ def prepare(settings: PrepareSettings) -> dict[str, Any]:
         "dropped": {
             f"{split}, {reason}": count for (split, reason), count in sorted(harvest.dropped.items())
         },
+        **({"anchors": meta.anchors} if meta.anchors else {}),
         "split": proof["words"],
         "proof": proof,
         "statistics": meta.statistics,
         "fingerprint": meta.fingerprint,
         "warnings": warnings,
+        **({"failed": meta.failed} if meta.failed else {}),
     }
+
+
+def _warnings(settings: PrepareSettings, meta: StoreMeta, proof: dict[str, Any]) -> list[str]:
+    """What the user should know of a finished store."""
+    warnings = []
+    if proof["labelled_pixels_in_two_splits"]:
+        what = "the published split leaks" if settings.split == "official" else "splits share ground"
+        warnings.append(f"{what}: {proof['words']}")
+    if settings.split != "none":
+        warnings += [f"no patch is for {split}" for split, patches in meta.patches.items() if not patches]
+    if meta.anchors:
+        warnings += [
+            f"only {row['pixels']} pixels of {row['name']} for {row['asked']} anchors: all were taken"
+            for row in meta.anchors["by_class"]
+            if row["name"] in meta.anchors["taken_whole"]
+        ]
+    return warnings
 
 
 def check_settings(settings: PrepareSettings) -> None:
@@ -96,6 +134,22 @@ def check_settings(settings: PrepareSettings) -> None:
         raise SarcoverError(
             "split_raster and split raster go together", do="give --split raster --split-raster FILE"
         )
+    if (settings.split == "polygons") != (settings.split_polygons is not None):
+        raise SarcoverError(
+            "split_polygons and split polygons go together", do="give --split polygons --split-polygons FILE"
+        )
+    if settings.same_ground and settings.split not in ("month", "season"):
+        raise SarcoverError(
+            "same_ground", expected="--split month or season", got=f"--split {settings.split}"
+        )
+    if settings.guard_days < 0:
+        raise SarcoverError("guard_days", expected="0 days or more", got=str(settings.guard_days))
+    if settings.anchors is not None and (settings.anchors < 1 or not settings.labels):
+        raise SarcoverError(
+            "anchors", expected="1 or more, and labels to draw them from", got=str(settings.anchors)
+        )
+    if settings.workers is not None and settings.workers < 1:
+        raise SarcoverError("workers", expected="1 or more", got=str(settings.workers))
     if settings.labels and not settings.legend:
         raise SarcoverError(
             "labels need a legend, which says what their codes mean",
@@ -107,68 +161,121 @@ def check_settings(settings: PrepareSettings) -> None:
         )
 
 
-def make_rule(settings: PrepareSettings, sources: list[Source]) -> SplitRule:
-    """The rule that the settings ask for; a split by blocks looks through all scenes to weigh the blocks."""
-    if settings.split == "month":
-        dates = {source.grid.name: source.scene.acquired for source in sources}
-        return by_month(dates, settings.months_train, settings.months_val, settings.months_test)
-    if settings.split == "raster":
-        assert settings.split_raster is not None
-        return ByRaster(
-            {source.grid.name: _split_raster(settings.split_raster, source) for source in sources}
+def _sample(
+    settings: PrepareSettings, sources: list[Source], place: Workplace, failures: Failures
+) -> Sampled | None:
+    """The anchors, drawn from all labels; from an earlier run if it finished drawing."""
+    legend = sources[0].legend
+    if not settings.anchors or legend is None:
+        return None
+    paths = list(Companions.find(settings.labels, "labels", alone=False, failures=failures).paths)
+    file = place.store / ANCHORS
+
+    def draw() -> dict[str, Any]:
+        sampling = sample_anchors(
+            paths,
+            legend,
+            settings.anchors or 0,
+            power=settings.anchor_power,
+            seed=settings.seed,
+            workers=settings.workers,
         )
-    if settings.split == "block":
-        return _blocks(settings, sources)
-    return WholeScenes({source.grid.name: 1 for source in sources})
+        with disk_errors(file):
+            sampling.anchors.write(file, legend)
+        return {"report": sampling.report(legend), "failed": sampling.failed}
+
+    drawn = place.once("anchors", draw)
+    failures.whole.update(drawn["failed"])
+    anchors = Anchors.read(file)
+    points = {source.grid.name: anchors.in_scene(source.grid) for source in sources}
+    in_scenes = sum(len(of.rows) for of in points.values())
+    if not in_scenes:
+        raise SarcoverError(
+            f"none of the {len(anchors)} anchors lies in a scene",
+            expected="labels of the scenes' ground",
+            do="name only the label tiles of that ground, or more --anchors",
+        )
+    return Sampled(points, drawn["report"] | {"in_scenes": in_scenes})
 
 
-def _split_raster(path: str, source: Source) -> OnGrid:
-    grid = source.grid
-    return OnGrid(path, grid.crs, grid.transform, grid.shape, kind="nearest", fill=0)
+@dataclass(frozen=True)
+class Sampled:
+    """Anchors as the harvest needs them.
+
+    Attributes:
+        points: scene's name -> its anchors.
+        report: what was drawn, by class.
+    """
+
+    points: dict[str, ScenePoints]
+    report: dict[str, Any]
 
 
-def _blocks(settings: PrepareSettings, sources: list[Source]) -> ByBlock:
-    blocks = BlockGrid([source.grid for source in sources], settings.block)
-    pixels: Counter[Block] = Counter()
-    valid_pixels = 0
-    windows = [(source, window) for source in sources for window in source.windows()]
-    with progress("weigh blocks", len(windows)) as advance:
-        for source, window in windows:
-            layers = source.read(window)
-            counted = layers["valid"] & (layers["label"] != IGNORE) if "label" in layers else layers["valid"]
-            place = int(window.row_off), int(window.col_off)
-            pixels.update(count_blocks(*blocks.blocks(source.grid, *place, counted.shape), counted))
-            valid_pixels += int(np.count_nonzero(layers["valid"]))
+@dataclass(frozen=True)
+class _Task:
+    """A window to be cut: its number, scene and place, and the splits that take patches there."""
+
+    number: int
+    source: Source
+    row: int
+    col: int
+    splits: tuple[str, ...]
+
+
+def _harvest(
+    settings: PrepareSettings,
+    sources: list[Source],
+    rule: SplitRule,
+    place: Workplace,
+    failures: Failures,
+    sampled: Sampled | None,
+) -> Harvest:
+    patch = settings.patch
+    harvest = Harvest(settings, sources, place.store / "shards", failures, place.finish)
+    begin = harvest.resume(place.finished())
+
+    def read(task: _Task) -> Layers | UnreadableError:
+        height, width = task.source.grid.shape
+        window = Window(task.col, task.row, min(patch, width - task.col), min(patch, height - task.row))
+        try:
+            layers = task.source.read(window)
+        except UnreadableError as error:
+            return error
+        return pad(layers | {"codes": rule.codes(task.source.grid, window)}, patch)
+
+    tasks = list(_tasks(settings, sources, sampled))
+    with progress("cut patches", len(tasks)) as advance:
+        advance(begin)
+        for task, layers in zip(tasks[begin:], in_order(read, tasks[begin:], settings.workers), strict=True):
             advance(1)
-    refuse_nothing(valid_pixels, sum(pixels.values()))
-    code_of = assign_blocks(
-        pixels,
-        seed=settings.seed,
-        val_fraction=settings.val_fraction,
-        test_fraction=settings.test_fraction,
-    )
-    return ByBlock(blocks, code_of, settings.guard)
-
-
-def _harvest(settings: PrepareSettings, sources: list[Source], rule: SplitRule, folder: Path) -> Harvest:
-    patch, stride = settings.patch, settings.stride or settings.patch
-    harvest = Harvest(settings, sources, folder)
-    plans = [(source, plan_windows(source.grid.shape, patch, stride)) for source in sources]
-    with progress("cut patches", sum(len(plan) for _, plan in plans)) as advance:
-        for source, plan in plans:
-            height, width = source.grid.shape
-            for (row, col), splits in plan.items():
-                window = Window(col, row, min(patch, width - col), min(patch, height - row))
-                layers = source.read(window) | {"codes": rule.codes(source.grid, window)}
-                harvest.take(source, row, col, pad(layers, patch), splits)
-                advance(1)
+            if isinstance(layers, UnreadableError):
+                failures.add_window(task.source.grid.name, layers)
+                continue
+            points = sampled.points[task.source.grid.name] if sampled else None
+            harvest.take(task.number, task.source, task.row, task.col, layers, task.splits, points)
     harvest.refuse_empty()
     return harvest
 
 
-def _describe(settings: PrepareSettings, sources: list[Source], harvest: Harvest) -> StoreMeta:
+def _tasks(settings: PrepareSettings, sources: list[Source], sampled: Sampled | None) -> Iterator[_Task]:
+    """All windows that patches may come from, in order; where anchors are wanted, those that hold one."""
+    number = 0
+    stride = settings.stride or settings.patch
+    for source in sources:
+        for (row, col), splits in plan_windows(source.grid.shape, settings.patch, stride).items():
+            wanted = splits
+            if sampled and not len(sampled.points[source.grid.name].inside(row, col, settings.patch)[0]):
+                wanted = tuple(split for split in splits if split not in settings.anchor_splits)
+            if wanted:
+                yield _Task(number, source, row, col, wanted)
+                number += 1
+
+
+def _describe(
+    settings: PrepareSettings, sources: list[Source], harvest: Harvest, sampled: Sampled | None
+) -> StoreMeta:
     scene, optical = sources[0].scene, sources[0].optical_kind
-    fingerprint = harvest.writer.close()
+    fingerprint = harvest.close()
     statistics = harvest.sar_moments.result()
     assert statistics is not None  # there are training patches, and all have valid pixels
     radiometries = {source.scene.radiometry for source in sources} - {"unknown"}
@@ -188,14 +295,24 @@ def _describe(settings: PrepareSettings, sources: list[Source], harvest: Harvest
         class_counts={split: counts.tolist() for split, counts in harvest.class_counts.items()},
         patches=harvest.patches(),
         share_context=settings.share_context,
-        guard=settings.guard if settings.split == "block" else None,
+        guard=settings.guard if settings.split in GUARDED else None,
         scenes=[_describe_scene(source) for source in sources],
         shards=harvest.writer.shards,
         fingerprint=fingerprint,
-        settings={key: list(v) if isinstance(v, tuple) else v for key, v in asdict(settings).items()},
+        settings=_plain_settings(settings),
         versions={name: version(name) for name in ("sarcover", "numpy", "rasterio")}
         | {"gdal": rasterio.__gdal_version__},
+        guard_days=settings.guard_days,
+        same_ground=settings.same_ground,
+        anchors=sampled.report if sampled else None,
+        failed=harvest.failures.listed(),
     )
+
+
+def _plain_settings(settings: PrepareSettings) -> dict[str, Any]:
+    """Settings as YAML holds them; without those that change nothing in the store."""
+    plain = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(settings).items()}
+    return {key: v for key, v in plain.items() if key not in ("workers", "check", "verify")}
 
 
 def _describe_scene(source: Source) -> dict[str, Any]:
@@ -208,6 +325,3 @@ def _describe_scene(source: Source) -> dict[str, Any]:
         "acquired": scene.acquired.isoformat() if scene.acquired else None,
         "sensor": scene.sensor,
     }
-
-
-_YAML_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from scipy.ndimage import distance_transform_edt
 
 from sarcover.errors import SarcoverError
 from sarcover.patches.grids import Grid, same_ground
+from sarcover.patches.masks import Masks, stored_masks
 from sarcover.patches.store import SPLITS, PatchStore
 
 Mask = NDArray[np.bool_]
@@ -36,21 +38,27 @@ class _Nearest:
     metres_seen: float = np.inf  # what REACH pixels are at least, where the pixels are smallest
 
 
-def prove(store: PatchStore) -> dict[str, Any]:
+def prove(store: PatchStore, masks: Masks | None = None) -> dict[str, Any]:
     """What the split keeps, as in split.json.
 
     Distances are between the centres of labelled pixels (of an unlabelled store: valid pixels) of different
     splits; between scenes whose grids do not coincide they are of the nearest whole pixel.
 
+    Args:
+        masks: which pixels are valid and labelled, where the shards are not to be asked.
+
     Returns:
         `labelled`: the store has labels. `isolated`: patches show nothing of other splits.
         `labelled_pixels_in_two_splits`: labelled pixels of validation or test whose ground is labelled in
         another split too. `smallest_distance`: `pixels` and `metres` (None without georeference), and
-        whether they are only lower bounds (`at_least`); None where all is training.
-        `radar_pixels_in_two_splits`: valid pixels of one scene that patches of two splits show. `guard`:
-        what was asked and whether it is kept. `splits`: patches, labelled pixels, the share of each class.
+        whether they are only lower bounds (`at_least`), and `days` between the nearest acquisitions (None
+        where a scene has no date); None where all is training. `radar_pixels_in_two_splits`: valid pixels
+        of one scene that patches of two splits show; `radar_share_in_two_splits` of those that patches of
+        validation and test show. `guard`: what was asked, in pixels and days, and whether it is kept.
+        `same_ground`: splits may hold the same ground at other times. `splits`: patches, labelled pixels,
+        the share of each class.
     """
-    search = _Search(store)
+    search = _Search(store, masks or stored_masks(store))
     labelled_twice = radar_twice = 0
     nearest = _Nearest()
     evaluated = search.neighbours()
@@ -58,33 +66,53 @@ def prove(store: PatchStore) -> dict[str, Any]:
         labelled_twice += search.labelled_twice(own, others)
         radar_twice += search.radar_twice(own, others)
         search.measure(own, others, nearest)
+    days = _days(store)
     return {
         "labelled": store.meta.legend is not None,
         "isolated": not store.meta.share_context,
         "labelled_pixels_in_two_splits": labelled_twice if store.meta.legend else 0,
-        "smallest_distance": _distance(nearest, search.reach) if evaluated else None,
+        "smallest_distance": _distance(nearest, search.reach) | {"days": days} if evaluated else None,
         "radar_pixels_in_two_splits": radar_twice,
-        "guard": {"asked": store.meta.guard, "kept": _kept(store.meta.guard, nearest)},
+        "radar_share_in_two_splits": _share(store, radar_twice),
+        "same_ground": store.meta.same_ground,
+        "guard": {
+            "asked": store.meta.guard,
+            "asked_days": store.meta.guard_days,
+            "kept": _kept(store, nearest, days) if evaluated else None,
+        },
         "splits": {split: _shares(store, split) for split in SPLITS},
     }
 
 
 def refuse_leaks(proof: dict[str, Any]) -> None:
-    """Raises a SarcoverError for a proof that shows a leak or a guard distance that is not kept."""
+    """Raises a SarcoverError for a proof that shows a leak or a guard distance that is not kept.
+
+    The split of a published collection is taken as it is: what it leaks is told.
+    """
     twice = proof["labelled_pixels_in_two_splits"]
-    if twice:
+    if twice and proof["split"] != "official" and not proof["same_ground"]:
         raise SarcoverError(
             f"prepare refuses a split in which a labelled pixel is in two splits: {twice} labelled pixels of "
             "validation or test lie on ground that another split has labels for",
-            do="split by block or by a split raster, or give each split scenes of other ground",
+            do="split by block, or give each split scenes of other ground; for scores at another time on the "
+            "same ground: --same-ground",
         )
-    if proof["guard"]["kept"] is False:
+    guard, nearest = proof["guard"], proof["smallest_distance"]
+    if guard["kept"] is not False:
+        return
+    if guard["asked"] is not None and nearest["pixels"] < guard["asked"]:
         raise SarcoverError(
             "the guard distance of the split is not kept",
-            expected=f"at least {proof['guard']['asked']} pixels between splits",
-            got=f"{proof['smallest_distance']['pixels']:.2f}",
+            expected=f"at least {guard['asked']} pixels between splits",
+            got=f"{nearest['pixels']:.2f}",
             do="give scenes on one common grid, or a larger --guard",
         )
+    raise SarcoverError(
+        "the guard time of the split is not kept",
+        expected=f"at least {guard['asked_days']} days between acquisitions of different splits",
+        got="scenes without a date" if nearest["days"] is None else f"{nearest['days']:g}",
+        do="leave scenes out, or a smaller --guard-days",
+    )
 
 
 def in_words(proof: dict[str, Any]) -> str:
@@ -98,23 +126,26 @@ def in_words(proof: dict[str, Any]) -> str:
     isolated = (
         "patches are isolated: no radar pixel is seen by two splits"
         if proof["isolated"]
-        else f"patches share radar context: {radar} radar pixels are seen by two splits"
+        else f"patches share radar context: {radar} radar pixels are seen by two splits, "
+        f"{proof['radar_share_in_two_splits']:.1%} of those that validation and test see"
     )
+    apart = f"; their acquisitions are {nearest['days']:g} days apart" if nearest["days"] else ""
+    twice = proof["labelled_pixels_in_two_splits"]
     overlap, kind = (
-        ("No labelled pixel is in two splits", "labelled")
+        (f"{twice or 'No'} labelled pixel{'s are' if twice > 1 else ' is'} in two splits", "labelled")
         if proof["labelled"]
         else ("There are no labels", "valid")
     )
     return (
         f"{overlap}; the nearest {kind} pixels of different splits are {bound}{nearest['pixels']:.1f} pixels "
-        f"apart{metres}{asked}; {isolated}."
+        f"apart{metres}{asked}{apart}; {isolated}."
     )
 
 
 class _Search:
     """Patches near each other, and their masks on each other's pixels."""
 
-    def __init__(self, store: PatchStore) -> None:
+    def __init__(self, store: PatchStore, masks: Masks) -> None:
         self.store = store
         self.side = store.meta.patch
         self.reach = max(REACH, store.meta.guard or 0)
@@ -123,7 +154,7 @@ class _Search:
         self.split = store.index["split"].tolist()
         self.row = store.index["row_off"].to_numpy()
         self.col = store.index["col_off"].to_numpy()
-        self.masks = lru_cache(maxsize=256)(store.read_masks)
+        self.masks = lru_cache(maxsize=256)(masks)
 
     def neighbours(self) -> dict[int, list[int]]:
         """Each patch of validation or test -> patches of the splits before it that are within reach."""
@@ -149,9 +180,11 @@ class _Search:
         inside = np.array([self.grids[scene].shape for scene in self.scene]) - np.stack(
             [self.row, self.col], axis=1
         )
-        for number, name in enumerate(self.grids):
+        positions: dict[str, list[int]] = {name: [] for name in self.grids}
+        for position, scene in enumerate(self.scene):
+            positions[scene].append(position)
+        for number, (name, mine) in enumerate(positions.items()):
             if self.grids[name].crs is None:
-                mine = np.array([scene == name for scene in self.scene])
                 row, col, away = self.row[mine], self.col[mine], 1e9 * (number + 1)
                 height, width = np.minimum(inside[mine], self.side).T
                 bounds[mine] = np.stack([col + away, row, col + away + width, row + height], axis=1)
@@ -160,11 +193,13 @@ class _Search:
 
     def counted(self, position: int) -> Mask:
         """The pixels of a patch whose split matters: labelled, or valid where there are no labels."""
-        valid, label = self.masks(position)
-        return label != 255 if self.store.meta.legend else valid
+        valid, labelled = self.masks(position)
+        return labelled if self.store.meta.legend else valid
 
     def labelled_twice(self, own: int, others: list[int]) -> int:
         """How many counted pixels of a patch lie on counted pixels of the others."""
+        if not others:
+            return 0
         mine = self.counted(own)
         hit = np.zeros_like(mine)
         rows, cols = np.nonzero(mine)
@@ -181,25 +216,29 @@ class _Search:
 
     def radar_twice(self, own: int, others: list[int]) -> int:
         """How many valid pixels of a patch the other splits see too, each counted once over all patches."""
+        others = [other for other in others if self.scene[other] == self.scene[own]]
+        if not others:
+            return 0
         seen = {split: np.zeros((self.side, self.side), np.bool_) for split in SPLITS}
         for other in others:
-            if self.scene[other] == self.scene[own]:
-                rows, cols = self._to(own, other, *np.nonzero(self.masks(other)[0]))
-                _paint(seen[self.split[other]], rows, cols)
+            rows, cols = self._to(own, other, *np.nonzero(self.masks(other)[0]))
+            _paint(seen[self.split[other]], rows, cols)
         valid, _ = self.masks(own)
         # A pixel of test that train and validation see was counted with validation.
         return int(np.count_nonzero(valid & (seen["train"] ^ seen["val"])))
 
     def measure(self, own: int, others: list[int], nearest: _Nearest) -> None:
         """Lower `nearest` to the distance between a patch and the others."""
+        size = self.grids[self.scene[own]].ground_size(self.row[own], self.col[own])
+        if size:
+            nearest.metres_seen = min(nearest.metres_seen, self.reach * min(size))
+        if not others:
+            return
         mine = self.counted(own)
         theirs = np.zeros((self.side + 2 * self.reach,) * 2, np.bool_)
         for other in others:
             theirs |= self._onto(own, other, margin=self.reach)
         inside = slice(self.reach, self.reach + self.side)
-        size = self.grids[self.scene[own]].ground_size(self.row[own], self.col[own])
-        if size:
-            nearest.metres_seen = min(nearest.metres_seen, self.reach * min(size))
         if not mine.any() or not theirs.any():
             return
         nearest.pixels = min(nearest.pixels, distance_transform_edt(~theirs)[inside, inside][mine].min())
@@ -246,8 +285,42 @@ def _distance(nearest: _Nearest, reach: int) -> dict[str, Any]:
     }
 
 
-def _kept(guard: int | None, nearest: _Nearest) -> bool | None:
-    return None if guard is None else bool(nearest.pixels >= guard)
+def _kept(store: PatchStore, nearest: _Nearest, days: float | None) -> bool | None:
+    """Whether what was asked for is kept; None where nothing was."""
+    guard, guard_days = store.meta.guard, store.meta.guard_days
+    if guard is None and not guard_days:
+        return None
+    far = guard is None or bool(nearest.pixels >= guard)
+    return far and (not guard_days or (days is not None and days >= guard_days))
+
+
+def _days(store: PatchStore) -> float | None:
+    """Days between the nearest acquisitions of two splits; None if a scene has no date."""
+    dates = store.index["date"]
+    if dates.isna().any():
+        return None
+    number = np.array(dates.to_numpy(object), "datetime64[D]").astype(np.int64)
+    split = store.index["split"].to_numpy()
+    of_split = [np.unique(number[split == name]) for name in SPLITS]
+    gaps = [_gap(one, other) for one, other in combinations(of_split, 2) if one.size and other.size]
+    return float(min(gaps)) if gaps else None
+
+
+def _gap(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
+    return int(np.abs(one[:, None] - other[None, :]).min())
+
+
+def _share(store: PatchStore, radar_twice: int) -> float:
+    """Radar pixels that two splits see, of those that validation and test see, each of them counted once."""
+    index = store.index[store.index["split"] != "train"]
+    shown = index.groupby(["scene", "row_off", "col_off"])["valid_share"].max().sum() * store.meta.patch**2
+    return round(radar_twice / shown, 6) if shown else 0.0
+
+
+def near_others(store: PatchStore) -> list[int]:
+    """Positions of the patches near which there are patches of another split."""
+    found = _Search(store, stored_masks(store)).neighbours()
+    return sorted({own for own, others in found.items() if others} | {o for os in found.values() for o in os})
 
 
 def _shares(store: PatchStore, split: str) -> dict[str, Any]:

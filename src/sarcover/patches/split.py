@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,11 @@ from sarcover.patches.grids import Grid
 from sarcover.scene import OnGrid
 
 CODES = {1: "train", 2: "val", 3: "test"}
+SEASONS = ("djf", "mam", "jja", "son")  # by the initials of their months, for north and south alike
 
 # Grids that do not coincide are compared after rounding to whole pixels, each time by at most .71 pixel;
 # three pixels more make sure that the distance asked for is kept.
-_OFF_GRID = 3
+OFF_GRID = 3
 
 
 class SplitRule(Protocol):
@@ -89,7 +90,7 @@ class ByBlock:
 
     def codes(self, grid: Grid, window: Window) -> NDArray[np.uint8]:
         """The codes of the blocks, 0 in the guard band."""
-        reach = self.guard if self.blocks.coincide else self.guard + _OFF_GRID
+        reach = self.guard if self.blocks.coincide else self.guard + OFF_GRID
         top, left = int(window.row_off) - reach, int(window.col_off) - reach
         shape = (int(window.height) + 2 * reach, int(window.width) + 2 * reach)
         blocks, position = self.blocks.blocks(grid, top, left, shape)
@@ -98,59 +99,62 @@ class ByBlock:
         return cut_guard(codes, reach)[inside]
 
 
-def by_month(
+def by_period(
+    kind: Literal["month", "season"],
     dates: Mapping[str, datetime | None],
-    months_train: Sequence[str],
-    months_val: Sequence[str],
-    months_test: Sequence[str],
+    train: Sequence[str],
+    val: Sequence[str],
+    test: Sequence[str],
 ) -> WholeScenes:
-    """The split by the month of acquisition; scenes of other months get code 0.
+    """The split by the month or season of acquisition; scenes of other periods get code 0.
 
     Args:
+        kind: a month is a year-month, as 2022-09; a season, of any year, is one of djf, mam, jja and son.
         dates: scene's name -> when it was acquired.
-        months_train: year-months, as in 2022-09; so the others.
+        train, val, test: the periods.
 
     Raises:
-        SarcoverError: no month is named, one is named twice or no year-month, no scene is of one, or
-            a scene has no date.
+        SarcoverError: no period is named, one is named twice or is none, no scene is of one, or a scene has
+            no date.
     """
-    named = [
-        (month, code)
-        for code, months in enumerate((months_train, months_val, months_test), 1)
-        for month in months
-    ]
-    code_of_month = dict(named)
-    _check_months([month for month, _ in named])
+    named = [(period, code) for code, periods in enumerate((train, val, test), 1) for period in periods]
+    code_of_period = dict(named)
+    _check_periods(kind, [period for period, _ in named])
     undated = sorted(name for name, date in dates.items() if date is None)
     if undated:
         raise SarcoverError(
-            f"split by month: {', '.join(undated)} has no date",
+            f"split by {kind}: {', '.join(undated)} has no date",
             expected="a date in the product, in a tag ACQUIRED or TIFFTAG_DATETIME, or in the file name",
             do="put it into the file name, as in scene_20220914.tif, or choose another --split",
         )
-    code_of = {name: code_of_month.get(f"{date:%Y-%m}", 0) for name, date in dates.items()}
+    period_of = {name: _period(kind, date) for name, date in dates.items() if date is not None}
+    code_of = {name: code_of_period.get(period, 0) for name, period in period_of.items()}
     if not any(code_of.values()):
         raise SarcoverError(
-            "split by month: no scene is of a month that is named",
-            expected=", ".join(sorted(code_of_month)),
-            got=", ".join(sorted({f"{date:%Y-%m}" for date in dates.values()})),
+            f"split by {kind}: no scene is of a {kind} that is named",
+            expected=", ".join(sorted(code_of_period)),
+            got=", ".join(sorted(set(period_of.values()))),
         )
     return WholeScenes(code_of)
 
 
-def _check_months(months: Sequence[str]) -> None:
-    if not months:
-        raise SarcoverError(
-            "split by month needs months",
-            do="name them: --months-train 2022-07 2022-08 --months-test 2022-09",
-        )
-    for month in months:
+def _period(kind: Literal["month", "season"], date: datetime) -> str:
+    return f"{date:%Y-%m}" if kind == "month" else SEASONS[date.month % 12 // 3]
+
+
+def _check_periods(kind: Literal["month", "season"], periods: Sequence[str]) -> None:
+    if not periods:
+        example = "2022-07 2022-08 --months-test 2022-09" if kind == "month" else "mam jja --seasons-test son"
+        raise SarcoverError(f"split by {kind} needs {kind}s", do=f"name them: --{kind}s-train {example}")
+    for month in periods if kind == "month" else ():
         try:
             well_written = f"{datetime.strptime(month, '%Y-%m'):%Y-%m}" == month
         except ValueError:
             well_written = False
         if not well_written:
             raise SarcoverError(f"split by month: {month!r} is no month", expected="year-month as in 2022-09")
-    twice = sorted({month for month in months if months.count(month) > 1})
+    twice = sorted({period for period in periods if periods.count(period) > 1})
     if twice:
-        raise SarcoverError(f"split by month: {', '.join(twice)} is named twice", do="name each month once")
+        raise SarcoverError(
+            f"split by {kind}: {', '.join(twice)} is named twice", do=f"name each {kind} once"
+        )

@@ -16,7 +16,7 @@ Shards are memory-mapped when one of their patches is first read.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from sarcover.legend import IGNORE, Legend
 FORMAT = "sarcover-store"
 VERSION = 1
 SPLITS = ("train", "val", "test")
+_REQUIRED = (MISSING, MISSING)  # a field without default and default factory
 _MEND = "copy the store again, or make it again with: sarcover prepare"
 
 
@@ -50,12 +51,18 @@ class StoreMeta:
         optical_bands: names of the optical bands; empty without optical companions.
         optical_scale: reflectance = number / scale; None without optical companions.
         optical_dtype: dtype of the optical numbers; None without optical companions.
-        statistics: per band `mean` and `std` in dB (uncalibrated: of the numbers) of the training patches.
+        statistics: per band `mean`, `std`, 1st and 99th percentile (`p01`, `p99`; older stores have none) of
+            the training patches, in dB (uncalibrated: of the numbers).
         optical_statistics: the same of reflectance; None where no training patch has optical pixels.
         class_counts: split -> labelled pixels of each class.
         patches: split -> number of patches.
         share_context: patches show the radar of other splits.
         guard: distance asked for between pixels of different splits, pixels; None where none was asked for.
+        guard_days: days asked for between acquisitions of different splits.
+        same_ground: splits may hold labels of the same ground at other times.
+        anchors: what label-guided sampling drew, by class; None without it.
+        failed: files and windows that could not be read and are left out.
+        files: bytes and sha256 of index, proof and other files beside the shards.
         scenes: name, shape, transform, crs (WKT), date and sensor of each scene.
         shards: patches, and bytes and sha256 of each file, of each shard.
         fingerprint: sha256 over the hashes of all shards: two stores with the same data have the same.
@@ -84,6 +91,11 @@ class StoreMeta:
     fingerprint: str
     settings: dict[str, Any]
     versions: dict[str, str]
+    guard_days: int = 0
+    same_ground: bool = False
+    anchors: dict[str, Any] | None = None
+    failed: list[dict[str, Any]] = field(default_factory=list)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The content of store.yaml."""
@@ -101,9 +113,10 @@ class PatchStore:
         path: its folder.
         meta: what store.yaml says.
         index: GeoDataFrame, one row a patch: patch_id, shard, row, scene, row_off, col_off (of the patch in
-            its scene, pixels), date (ISO, None where unknown), split, valid_share, labelled_share (of all
-            P x P pixels), n_0 .. n_<K-1> (labelled pixels of each class), geometry (EPSG:4326; empty for
-            scenes without CRS).
+            its scene, pixels), date (ISO), pass (ascending or descending), look (right or left), incidence
+            (degrees, mean), crs (of the scene), each empty where unknown, split, valid_share, labelled_share
+            (of all P x P pixels), anchors, n_0 .. n_<K-1> (labelled pixels of each class), valid_mask and
+            label_mask (see `masks`), geometry (EPSG:4326; empty for scenes without CRS).
     """
 
     def __init__(self, path: Path, meta: StoreMeta, index: geopandas.GeoDataFrame) -> None:
@@ -176,18 +189,19 @@ def open_store(path: str | Path) -> PatchStore:
             is missing or truncated.
     """
     path = Path(path)
-    meta = _read_meta(path)
+    meta = read_meta(path)
     for shard in meta.shards:
         for name, file in shard["files"].items():
             _check_size(path / "shards" / name, file["bytes"])
-    index = _read_index(path)
+    index = read_index(path)
     expected = sum(shard["patches"] for shard in meta.shards)
     if len(index) != expected:
         raise _broken(path / "index.parquet", f"{expected} rows", f"{len(index)}")
     return PatchStore(path, meta, index)
 
 
-def _read_meta(path: Path) -> StoreMeta:
+def read_meta(path: Path) -> StoreMeta:
+    """What store.yaml says; errors as in `open_store`."""
     if not path.exists():
         raise SarcoverError(f"{path} does not exist", do="make a store with: sarcover prepare")
     file = path / "store.yaml"
@@ -203,18 +217,20 @@ def _read_meta(path: Path) -> StoreMeta:
             got=str(content.get("version")),
             do="make it again with: sarcover prepare",
         )
-    names = {field.name for field in fields(StoreMeta)}
-    missing = sorted(names - set(content))
+    names = [entry.name for entry in fields(StoreMeta)]
+    later = [entry.name for entry in fields(StoreMeta) if (entry.default, entry.default_factory) != _REQUIRED]
+    missing = sorted(set(names) - set(later) - set(content))
     if missing:
         raise _broken(file, "all its keys", f"none for {', '.join(missing)}")
-    values = {name: content[name] for name in names}
+    values = {name: content[name] for name in names if name in content}
     for name in ("bands", "optical_bands"):
         values[name] = tuple(values[name])
     values["legend"] = Legend.from_dict(values["legend"]) if values["legend"] else None
     return StoreMeta(**values)
 
 
-def _read_index(path: Path) -> geopandas.GeoDataFrame:
+def read_index(path: Path) -> geopandas.GeoDataFrame:
+    """The index; errors as in `open_store`."""
     file = path / "index.parquet"
     try:
         return geopandas.read_parquet(file)

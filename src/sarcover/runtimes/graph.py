@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sarcover.models import Segmenter
 from sarcover.models.mixmim import MixMIMEncoder
+from sarcover.models.specsar_attention import ReducedAttention
 from sarcover.models.upernet import UPerDecoder
 from sarcover.runtimes.example import example_batch
 
@@ -37,10 +38,11 @@ def graph_inputs(model: Segmenter) -> tuple[str, ...]:
 def needs_fixed_size(model: Segmenter) -> bool:
     """Whether the graph of a model is for windows of one size.
 
-    The transformer's windows and the pooling pyramid are laid out anew for every size of the image; a graph
-    holds one layout. Graphs of the other models take any multiple of `model.multiple`.
+    Windows of attention, the pooling pyramid and images read as rows of tokens are laid out anew for every
+    size of the image; a graph holds one layout. Graphs of the other models take any multiple of
+    `model.multiple`.
     """
-    return any(isinstance(part, MixMIMEncoder | UPerDecoder) for part in model.modules())
+    return any(isinstance(part, MixMIMEncoder | UPerDecoder | ReducedAttention) for part in model.modules())
 
 
 def write_onnx(model: Segmenter, path: Path, patch: int) -> None:

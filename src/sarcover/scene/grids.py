@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from sarcover.errors import SarcoverError
-from sarcover.scene.raster import RasterFile
+from sarcover.scene.raster import Raster
 from sarcover.scene.resample import Placement, bilinear, bounding_window, inside, nearest
+from sarcover.scene.sentinel2 import open_raster
 
 _BLOCK = 256  # side of the part of a window that is resampled at a time, pixels: bounds what is read for it
 
@@ -26,7 +27,7 @@ class OnGrid:
     reach, the first counts. Equal grids are read straight through.
 
     Args:
-        path: a file, or several (the tiles of a label map).
+        path: a file or an optical SAFE product, or several (the tiles of a label map).
         crs: of the grid; None for a grid without georeference, for which one raster of its very size counts.
         transform: of the grid.
         shape: of the grid, height and width.
@@ -49,7 +50,7 @@ class OnGrid:
         paths = [path] if isinstance(path, str | Path) else list(path)
         if not paths:
             raise SarcoverError("no raster was named that could be laid on the scene's grid")
-        self.files = [RasterFile(Path(p)) for p in paths]
+        self.files = [open_raster(p) for p in paths]
         self.path = self.files[0].path
         self.crs, self.transform, self.shape = crs, transform, shape
         self._place = Placement(crs, transform, shape)
@@ -75,6 +76,11 @@ class OnGrid:
         indexes = list(bands or [1])
         # Of the files' type, so that labels stay small; wider only where that cannot hold the fill.
         dtype = np.result_type(np.min_scalar_type(self.fill), *(file.info.dtypes[0] for file in self.files))
+        if len(self.files) == 1 and self._direct[self.files[0]]:
+            found, valid = self._read_file(self.files[0], indexes, window)
+            if valid.all():
+                found = found.astype(dtype, copy=False)
+                return (found if bands is not None else found[0]), valid
         values = np.full((len(indexes), int(window.height), int(window.width)), self.fill, dtype)
         valid = np.zeros(values.shape[1:], np.bool_)
         for part in _blocks(window):
@@ -91,7 +97,7 @@ class OnGrid:
             if self._direct[file]:
                 found, there = self._read_file(file, indexes, window)
                 take = ~valid & there
-                values[:, take] = found[:, take]
+                np.copyto(values, found, where=take)
             else:
                 take = self._resample(file, indexes, window, values, valid)
             valid |= take
@@ -100,7 +106,7 @@ class OnGrid:
 
     def _resample(
         self,
-        file: RasterFile,
+        file: Raster,
         indexes: list[int],
         window: Window,
         values: NDArray[Any],
@@ -122,7 +128,7 @@ class OnGrid:
         return take
 
     def _read_file(
-        self, file: RasterFile, indexes: list[int], window: Window
+        self, file: Raster, indexes: list[int], window: Window
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """A window of the file itself, and where it is not nodata by tag or mask."""
         values, info = file.read(indexes, window), file.info
@@ -137,7 +143,7 @@ class OnGrid:
             valid &= np.isfinite(values).all(0)
         return values, valid
 
-    def _same_grid(self, file: RasterFile) -> bool:
+    def _same_grid(self, file: Raster) -> bool:
         info = file.info
         if self.crs is None or info.crs is None:
             return True
@@ -148,7 +154,7 @@ class OnGrid:
         corners = ((0, 0), (width, 0), (0, height), (width, height))
         return all(math.dist(there * corner, corner) < 0.01 for corner in corners)
 
-    def _check(self, file: RasterFile) -> None:
+    def _check(self, file: Raster) -> None:
         info = file.info
         if (self.crs is None or info.crs is None) and info.shape != self.shape:
             what = "it has no georeference" if info.crs is None else "the scene has no georeference"
@@ -158,11 +164,11 @@ class OnGrid:
                 got=f"{info.shape[1]} x {info.shape[0]} px",
             )
 
-    def _reaches(self, file: RasterFile) -> bool:
+    def _reaches(self, file: Raster) -> bool:
         return self._same_grid(file) or self._place.reaches(_placement(file))
 
 
-def _placement(file: RasterFile) -> Placement:
+def _placement(file: Raster) -> Placement:
     return Placement(file.info.crs, file.info.transform, file.info.shape)
 
 

@@ -9,17 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from sarcover.config import Unit
 from sarcover.errors import SarcoverError
 from sarcover.scene.names import date_in, parse_date, polarisations, without_polarisation
-from sarcover.scene.products import Product, is_archive, is_product_folder, is_side_layer, recognise
+from sarcover.scene.places import Place
+from sarcover.scene.product import Product
+from sarcover.scene.products import (
+    is_archive,
+    is_image,
+    is_product_folder,
+    is_side_layer,
+    product_key,
+    recognise,
+)
 from sarcover.scene.raster import RasterFile, RasterInfo
 from sarcover.scene.remote import exists
+from sarcover.scene.safe import is_radar, is_safe
 from sarcover.scene.scene import BandSource, Scene
-from sarcover.scene.units import check_plausible, log, resolve
+from sarcover.scene.units import Calibration, check_plausible, log, resolve
 
 PathLike = str | Path
 RASTERS = (".tif", ".tiff", ".vrt", ".png", ".img", ".jp2")
@@ -32,9 +43,10 @@ def open_scene(
     """A radar scene from its files.
 
     Args:
-        path: a GeoTIFF (or another raster) with one band or several; an ALOS or ALOS-2 mosaic tile, as the
-            tar.gz or unpacked; an ALOS-2 L1.5 or L2.1 GeoTIFF or the folder of its polarisations; or several
-            files on one grid, one for each polarisation.
+        path: a GeoTIFF (or another raster) with one band or several; several files on one grid, one for each
+            polarisation; or a product, as its folder, archive or files: an ALOS or ALOS-2 mosaic tile, ALOS-2
+            L1.5 to L3.1 as GeoTIFF or (also ALOS) CEOS, Sentinel-1 GRD as SAFE folder or zip, Sentinel-1 RTC
+            of HyP3, OPERA or Planetary Computer. What control points place comes on a grid of its UTM zone.
         unit: what the numbers are, where the files do not say it (or say it wrongly).
         bands: bands to take, in this order; names for the bands, in order, where the files name none.
 
@@ -68,41 +80,53 @@ def find_scenes(paths: Sequence[PathLike]) -> list[tuple[Path, ...]]:
     for path in map(Path, paths):
         if not exists(path):
             raise SarcoverError(f"{path} does not exist")
-        if path.is_dir() and not is_product_folder(path):
+        if is_safe(path) or (path.is_dir() and is_product_folder(path)):
+            found.append((path,))
+        elif path.is_dir():
             inside, folders = _listed(path)
             files += inside
             found += folders
-        elif path.is_dir():
-            found.append((path,))
         else:
             files.append(path)
     groups: dict[tuple[Path, str], list[Path]] = {}
     for file in dict.fromkeys(files):
-        several = len(set(polarisations(file.stem))) > 1  # a file that holds them all
-        key = file.name if several else without_polarisation(file.name)
-        groups.setdefault((file.parent, key), []).append(file)
+        groups.setdefault((file.parent, _shared_name(file)), []).append(file)
     found += [tuple(sorted(group)) for group in groups.values()]
     if not found:
         raise SarcoverError(
             f"no scenes in {', '.join(map(str, paths)) or 'nothing'}",
-            expected=f"files with {' '.join(RASTERS)}",
+            expected=f"files with {' '.join(RASTERS)}, or products",
         )
-    return sorted(found, key=lambda group: (group[0].name, group))
+    return sorted(dict.fromkeys(found), key=lambda group: (group[0].name, group))
+
+
+def _shared_name(file: Path) -> str:
+    """What the files of one scene share in their names."""
+    if key := product_key(file.name):
+        return key
+    several = len(set(polarisations(file.stem))) > 1  # a file that holds them all
+    return file.name if several else without_polarisation(file.name)
 
 
 def _listed(folder: Path) -> tuple[list[Path], list[tuple[Path, ...]]]:
-    """Rasters and archives in a folder, and the known products among its sub-folders."""
+    """Rasters and archives in a folder, and the known products in it; optical products are left out."""
     entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    files = [
-        path
-        for path in entries
-        if path.is_file() and (path.suffix.lower() in RASTERS or is_archive(path)) and not is_side_layer(path)
-    ]
-    folders = [path for path in entries if path.is_dir()]
+    safes = [path for path in entries if is_safe(path)]
+    radar = [path for path in safes if is_radar(path)]
+    if len(radar) < len(safes):
+        log.warning("%s: %d optical products not taken as scenes", folder, len(safes) - len(radar))
+    others = [path for path in entries if path not in safes]
+    files = [path for path in others if path.is_file() and _is_scene_file(path)]
+    folders = [path for path in others if path.is_dir()]
     products = [path for path in folders if is_product_folder(path)]
     if len(products) < len(folders):
         log.warning("%s: %d sub-folders not looked into", folder, len(folders) - len(products))
-    return files, [(path,) for path in products]
+    return files, [(path,) for path in products + radar]
+
+
+def _is_scene_file(path: Path) -> bool:
+    known = path.suffix.lower() in RASTERS or is_archive(path) or is_image(path)
+    return known and not is_side_layer(path)
 
 
 def sample(scene: Scene) -> NDArray[Any]:
@@ -129,14 +153,16 @@ def _one_scene(paths: list[Path]) -> list[Path]:
 
 
 def _from_product(product: Product, unit: Unit | None) -> Scene:
-    sources = {band: BandSource(RasterFile(path), 1) for band, path in product.files.items()}
-    first = _same_grid([s.file for s in sources.values()])
+    files = [source.file for source in product.sources.values()]
+    first = _same_grid(files)
+    if product.mask is not None:
+        _same_grid([files[0], product.mask.file])
     calibration = resolve(product.name, unit, product.calibration, {}, np.dtype(first.dtypes[0]))
-    return Scene(
+    scene = Scene(
         name=product.name,
-        paths=(product.archive,) if product.archive else tuple(product.files.values()),
-        bands=tuple(sources),
-        sources=tuple(sources.values()),
+        paths=product.paths,
+        bands=tuple(product.sources),
+        sources=tuple(product.sources.values()),
         unit=calibration.unit,
         calibration_db=calibration.calibration_db,
         radiometry=calibration.radiometry,
@@ -146,24 +172,33 @@ def _from_product(product: Product, unit: Unit | None) -> Scene:
         transform=first.transform,
         acquired=product.acquired,
         incidence=product.incidence,
-        mask=_mask(product.mask, sources[next(iter(sources))].file),
+        incidence_layer=product.incidence_layer,
+        pass_direction=product.pass_direction,
+        look_direction=product.look_direction,
+        orbit=product.orbit,
+        relative_orbit=product.relative_orbit,
+        mask=product.mask,
         nodata=product.nodata,
-        keep=product.folder,
+        signed=product.signed,
+        keep=product.keep,
     )
+    return scene if product.ground is None else _laid(scene, product)
 
 
-def _mask(path: Path | None, image: RasterFile) -> RasterFile | None:
-    if path is None:
-        return None
-    mask = RasterFile(path)
-    _same_grid([image, mask])
-    return mask
+def _laid(scene: Scene, product: Product) -> Scene:
+    """A scene in radar geometry on a grid of its UTM zone, in pixels of its own spacing."""
+    ground = product.ground
+    assert ground is not None
+    size = product.spacing or 10.0
+    anchor = Place((1, 1), ground.native_crs(), Affine(size, 0, 0, 0, -size, 0))
+    log.info("%s: laid on the map by its control points; no terrain correction is done", scene.name)
+    return scene.on_grid(ground.place(anchor), ground)
 
 
 def _from_files(paths: list[Path], unit: Unit | None) -> Scene:
     files = [RasterFile(path) for path in paths]
     first = _same_grid(files)
-    name = without_polarisation(paths[0].stem).strip("*_-.") if len(paths) > 1 else paths[0].stem
+    name = _scene_name(paths)
     if first.gcps:
         log.warning("%s: ground control points alone place it; its map will have no georeference", name)
     sources = [BandSource(file, index + 1) for file in files for index in range(file.info.count)]
@@ -172,9 +207,7 @@ def _from_files(paths: list[Path], unit: Unit | None) -> Scene:
         raise SarcoverError(
             f"{paths[0]}: radar bands", expected="detected (amplitude or power) data", got=f"{dtype} numbers"
         )
-    stated = next((u for u in first.units if u), None)  # the TIFF's own unit of a band
-    tags = first.tags if stated is None else {"UNIT": stated, **first.tags}
-    calibration = resolve(str(paths[0]), unit, None, tags, dtype)
+    calibration = _calibration(files, unit)
     return Scene(
         name=name,
         paths=tuple(paths),
@@ -190,6 +223,44 @@ def _from_files(paths: list[Path], unit: Unit | None) -> Scene:
         acquired=_acquired(first, paths[0]),
         incidence=_float(first.tags.get("INCIDENCE")),
     )
+
+
+def _scene_name(paths: list[Path]) -> str:
+    """The file's name; of several what they share; where that is nothing (HH.tif, HV.tif) the folder's."""
+    if len(paths) == 1:
+        return paths[0].stem
+    shared = without_polarisation(paths[0].stem).strip("*_-.")
+    return shared or paths[0].resolve().parent.name
+
+
+def _calibration(files: list[RasterFile], unit: Unit | None) -> Calibration:
+    """What the numbers of a scene's files are, which is the same in all of them.
+
+    Raises:
+        SarcoverError: nothing says the unit, or files that say different things.
+    """
+    found: dict[RasterFile, Calibration] = {}
+    for file in dict.fromkeys(files):
+        info = file.info
+        stated = next((u for u in info.units if u), None)  # the TIFF's own unit of a band
+        tags = info.tags if stated is None else {"UNIT": stated, **info.tags}
+        kinds = np.result_type(*(np.dtype(each) for each in info.dtypes[: info.count]))
+        found[file] = resolve(str(file.path), unit, None, tags, kinds)
+    first, *others = found.items()
+    for file, calibration in others:
+        if calibration != first[1]:
+            raise SarcoverError(
+                f"{file.path} and {first[0].path} are one scene, but not in the same unit",
+                expected=_in_words(first[1]),
+                got=_in_words(calibration),
+                do="convert one of them, or say --unit if the files are wrong",
+            )
+    return first[1]
+
+
+def _in_words(calibration: Calibration) -> str:
+    constant = f" at {calibration.calibration_db:g} dB" if calibration.unit == "dn" else ""
+    return f"{calibration.unit}{constant}, radiometry {calibration.radiometry}"
 
 
 def _same_grid(files: list[RasterFile]) -> RasterInfo:
@@ -238,11 +309,12 @@ def _choose(scene: Scene, bands: tuple[str, ...]) -> Scene:
 
 
 def _acquired(info: RasterInfo, path: Path) -> datetime | None:
-    """The date that the metadata or the file's name say; TIFF's own tag, often that of processing, last."""
+    """The date in the metadata, in the names of file or folder, or (often of processing) TIFF's own."""
     for key in ("ACQUIRED", "ACQUISITION_DATE", "ACQUISITIONDATE", "ACQUISITION_TIME", "DATETIME"):
         if date := parse_date(info.tags.get(key, "")):
             return date
-    return date_in(path.name) or parse_date(info.tags.get("TIFFTAG_DATETIME", ""))
+    named = date_in(path.name) or date_in(path.resolve().parent.name)
+    return named or parse_date(info.tags.get("TIFFTAG_DATETIME", ""))
 
 
 def _float(text: str | None) -> float | None:

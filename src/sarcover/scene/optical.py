@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from sarcover.errors import SarcoverError
-from sarcover.scene.raster import RasterFile
+from sarcover.scene.raster import Raster
+from sarcover.scene.sentinel2 import SentinelTwo, open_raster
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Optical:
             bands' scale factor, else 255 for 8-bit, 10,000 for 16-bit, 1 for floats.
     """
 
-    file: RasterFile
+    file: Raster
     bands: tuple[str, ...]
     scale: float
 
@@ -51,6 +53,11 @@ class Optical:
         """The type of the source's numbers."""
         return np.dtype(self.file.info.dtypes[0])
 
+    @property
+    def acquired(self) -> datetime | None:
+        """Time of acquisition, if the product says it."""
+        return self.file.acquired if isinstance(self.file, SentinelTwo) else None
+
     def read_source(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """The source's numbers (C, h, w) and where all bands are valid (h, w)."""
         values = self.file.read(list(range(1, len(self.bands) + 1)), window)
@@ -71,7 +78,7 @@ class Optical:
 
 
 def open_optical(path: str | Path | Sequence[str | Path]) -> Optical:
-    """An optical raster: one file with all bands.
+    """An optical raster: one file with all bands, or a Sentinel-2 L2A product (SAFE folder or zip).
 
     Raises:
         SarcoverError: a missing or broken file, several files, or numbers that are no reflectance.
@@ -84,7 +91,7 @@ def open_optical(path: str | Path | Sequence[str | Path]) -> Optical:
             got=f"{len(paths)} files",
             do="put them together, for example with gdalbuildvrt",
         )
-    file = RasterFile(Path(paths[0]))
+    file = open_raster(paths[0])
     info = file.info
     dtype = np.dtype(info.dtypes[0])
     if dtype.kind not in "uif":
@@ -95,7 +102,7 @@ def open_optical(path: str | Path | Sequence[str | Path]) -> Optical:
     return Optical(file, names, _scale(file))
 
 
-def _scale(file: RasterFile) -> float:
+def _scale(file: Raster) -> float:
     info, dtype = file.info, np.dtype(file.info.dtypes[0])
     factor, _ = info.scales[0]
     usual = 1.0 if dtype.kind == "f" else 255.0 if dtype.itemsize == 1 else 10_000.0

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import rasterio
@@ -21,7 +21,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.windows import Window
 
-from sarcover.errors import SarcoverError
+from sarcover.errors import SarcoverError, UnreadableError
 from sarcover.scene.remote import exists, gdal_name
 
 READ_ERRORS = (RasterioError, CPLE_BaseError)
@@ -78,8 +78,32 @@ class _Handles(threading.local):
         self.opened.move_to_end(key)
         return self.opened[key]
 
+    def release(self, key: object) -> None:
+        """Lets go of what was opened for `key`; with it goes GDAL's cache of its blocks."""
+        self.opened.pop(key, None)
+
 
 handles = _Handles()
+
+
+class Raster(Protocol):
+    """What is read by windows like a raster file: a file, or a product of several."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+
+    @property
+    def info(self) -> RasterInfo:
+        """What it says of itself."""
+
+    def read(
+        self, indexes: list[int], window: Window | None = None, shape: tuple[int, int] | None = None
+    ) -> NDArray[Any]:
+        """Bands `indexes` (from 1) of a window, (C, h, w)."""
+
+    def read_mask(self, window: Window | None = None) -> NDArray[np.bool_]:
+        """Where its own mask says valid, (h, w)."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +124,10 @@ class RasterFile:
             SarcoverError: no such file, or none that GDAL reads.
         """
         return handles.get(self._key, lambda: open_dataset(self.path))
+
+    def release(self) -> None:
+        """Closes the dataset of this thread, for who will not come back soon."""
+        handles.release(self._key)
 
     @cached_property
     def info(self) -> RasterInfo:
@@ -181,9 +209,9 @@ def _polarisation(tags: dict[str, str]) -> str | None:
     return words.get("POLARISATION") or words.get("POLARIZATION")
 
 
-def broken(path: Path, error: Exception) -> SarcoverError:
+def broken(path: Path, error: Exception) -> UnreadableError:
     """What GDAL said of a file, in one line."""
     reason = str(error.__cause__ or error).replace(str(path), path.name)
-    return SarcoverError(
+    return UnreadableError(
         f"{path} cannot be read as a raster", got=reason, do="it may be truncated, or in another format"
     )

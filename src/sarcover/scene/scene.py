@@ -6,18 +6,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from sarcover.config import Unit
+from sarcover.config import MaskKind, Unit
 from sarcover.errors import SarcoverError
 from sarcover.radar import to_db
+from sarcover.scene.gcps import GcpPlacement
+from sarcover.scene.layers import IncidenceLayer, MaskLayer
+from sarcover.scene.places import Place
 from sarcover.scene.raster import RasterFile
+from sarcover.scene.regrid import SceneOnGrid
 from sarcover.scene.units import Radiometry, measured_db
+
+Pass = Literal["ascending", "descending"]
+Look = Literal["right", "left"]
+
+
+class Source(Protocol):
+    """Where a band lies, and how its numbers are read."""
+
+    @property
+    def file(self) -> RasterFile:
+        """The file."""
+
+    @property
+    def index(self) -> int:
+        """The band's index in it, from 1."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the numbers."""
+
+    def read(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Numbers (h, w), and where they are finite and no nodata (h, w)."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +95,24 @@ class Scene:
         transform: pixel to world; the identity without georeference.
         acquired: time of acquisition, if known.
         incidence: incidence angle at the middle, degrees, if known.
-        mask: a raster that is 0 where there is no data.
+        incidence_layer: incidence angle of each pixel, where the product has it; see `read_incidence`.
+        pass_direction: ascending or descending, if known.
+        look_direction: right or left of the flight path, if known.
+        orbit: absolute orbit number, if known.
+        relative_orbit: which of the orbits of the repeat cycle, if known.
+        mask: where the product says that there is no measurement, and what can be left out besides.
         nodata: the largest number that means no data in this product, if it has such.
+        signed: numbers are powers from which noise was subtracted: single ones may be negative, and still
+            count in a mean; those that stay negative are no measurement.
+        view: how the scene is read where it is one that is laid on another grid; `shape`, `crs` and
+            `transform` are that grid's, sources and mask those of the scene beneath.
         keep: what must live as long as the scene (an unpacked archive).
     """
 
     name: str
     paths: tuple[Path, ...]
     bands: tuple[str, ...]
-    sources: tuple[BandSource, ...]
+    sources: tuple[Source, ...]
     unit: Unit
     calibration_db: float
     radiometry: Radiometry
@@ -87,8 +122,15 @@ class Scene:
     transform: Affine
     acquired: datetime | None = None
     incidence: float | None = None
-    mask: RasterFile | None = None
+    incidence_layer: IncidenceLayer | None = None
+    pass_direction: Pass | None = None
+    look_direction: Look | None = None
+    orbit: int | None = None
+    relative_orbit: int | None = None
+    mask: MaskLayer | None = None
     nodata: float | None = None
+    signed: bool = False
+    view: SceneOnGrid | None = None
     keep: object = None
 
     @property
@@ -110,8 +152,28 @@ class Scene:
                 got=", ".join(self.bands),
                 do="choose other bands, or a model made for these",
             )
-        chosen = tuple(self.sources[self.bands.index(b)] for b in bands)
-        return replace(self, bands=tuple(bands), sources=chosen)
+        indices = [self.bands.index(b) for b in bands]
+        chosen = tuple(self.sources[index] for index in indices)
+        view = self.view.select(indices) if self.view is not None else None
+        return replace(self, bands=tuple(bands), sources=chosen, view=view)
+
+    def leaving_out(self, kinds: Sequence[MaskKind]) -> Scene:
+        """The same scene without the pixels that its mask marks as one of these kinds."""
+        if self.mask is None or not kinds:
+            return self
+        view = self.view.leaving_out(kinds) if self.view is not None else None
+        return replace(self, mask=self.mask.leaving_out(kinds), view=view)
+
+    def on_grid(self, place: Place, ground: GcpPlacement | None = None) -> Scene:
+        """The same scene, read on another grid by windows: averaged or interpolated as power, never as dB.
+
+        Args:
+            place: the grid, with a coordinate system.
+            ground: where the pixels of a scene without georeference lie.
+        """
+        shape, crs, transform = place
+        view = SceneOnGrid(self, place, ground)
+        return replace(self, shape=shape, crs=crs, transform=transform, view=view)
 
     def read_source(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """The source's numbers.
@@ -128,24 +190,44 @@ class Scene:
         Raises:
             SarcoverError: a file that cannot be read there.
         """
-        values, valid = self.read_declared(window)
+        if self.view is not None:
+            values, valid = self.view.read_source(window)
+        else:
+            values, valid = self.read_declared(window)
         if self.unit in ("dn", "amplitude", "linear_power"):
-            valid &= (values > 0).all(0)
+            valid &= values.min() > 0 or (values > 0).all(0)
         elif self.unit == "db":
             valid &= measured_db(values)
         return values, valid
 
     def read_declared(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """As `read_source`, but valid also where a number has no logarithm or can be no measurement."""
-        read = [source.read(window) for source in self.sources]
-        values = np.stack([band for band, _ in read])
-        valid = np.logical_and.reduce([band for _, band in read])
+        if self.view is not None:
+            return self.view.read_source(window)
+        values, valid = self._read_bands(window)
         for file in dict.fromkeys(source.file for source in self.sources if source.file.info.masked):
             valid &= file.read_mask(window)
         if self.mask is not None:
-            valid &= self.mask.read([1], window)[0] != 0
+            valid &= self.mask.read(window)
         if self.nodata is not None:
             valid &= (values > self.nodata).all(0)
+        return values, valid
+
+    def _read_bands(self, window: Window | None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Numbers (C, h, w), and where all are finite and no nodata; bands of one file are read at once."""
+        first = self.sources[0]
+        plain = [s for s in self.sources if isinstance(s, BandSource) and s.file is first.file]
+        if len(plain) < len(self.sources) or any(source.scale != (1.0, 0.0) for source in plain):
+            read = [source.read(window) for source in self.sources]
+            return np.stack([band for band, _ in read]), np.logical_and.reduce([band for _, band in read])
+        values = first.file.read([source.index for source in plain], window)
+        # Extremes, into which one NaN is enough to turn both, cost less than a mask that is true throughout.
+        whole = values.dtype.kind != "f" or bool(np.isfinite([values.min(), values.max()]).all())
+        valid = np.ones(values.shape[1:], np.bool_) if whole else np.isfinite(values).all(0)
+        for band, source in zip(values, plain, strict=True):
+            nodata = source.file.info.nodatas[source.index - 1]
+            if nodata is not None:
+                valid &= band != nodata
         return values, valid
 
     def read(self, window: Window | None = None) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -159,3 +241,16 @@ class Scene:
         db = to_db(values, self.unit, self.calibration_db).astype(np.float32)
         db[:, ~valid] = np.nan
         return db, valid
+
+    def read_incidence(self, window: Window | None = None) -> NDArray[np.float32]:
+        """Incidence angle of each pixel (h, w), degrees, NaN where unknown.
+
+        Where the product has no layer, it is the angle of the scene's middle everywhere.
+        """
+        if self.incidence_layer is None:
+            height, width = self.shape if window is None else (int(window.height), int(window.width))
+            angle = np.nan if self.incidence is None else self.incidence
+            return np.full((height, width), angle, np.float32)
+        if self.view is not None:
+            return self.view.read_incidence(window)
+        return self.incidence_layer.read(window)

@@ -2,7 +2,8 @@
 
 `simulate` is a function of the settings alone: the same seed gives the same land, and any window of it is
 that part of the whole. What is simulated, and how, stands in `drainage` and `terrain` (rivers and relief),
-`parcels` and `landcover` (the fourteen classes), `backscatter` and `imaging` (the radar), `optical`.
+`parcels` and `landcover` (the fourteen classes), `backscatter` and `imaging` (the radar), `optical`, and for
+other bands `sentinel`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def simulate(settings: SimulateSettings) -> Path:
     scenes/<tile>_<YYYYMMDD>_HH.tif: uint16 DN, gamma0 dB = 20 log10(DN) - 83, 0 is nodata; its grid lies a
     fraction of a pixel off that of the labels, as real scenes do. labels/LC_<tile>.tif: uint8 codes of
     jaxa-hrlulc-14 on the 1/12000 degree grid. optical/<tile>_<YYYYMMDD>_optical.tif: uint16 reflectance x
-    10000 in blue, green, red and near infrared, on the labels' grid. All EPSG:4326.
+    10000 in blue, green, red and near infrared, on the labels' grid. All EPSG:4326. Of the sensor sentinel
+    there are two scenes, VV and VH, and twelve optical bands, B01 to B12.
 
     Raises:
         SarcoverError: settings that cannot be, an existing folder without `overwrite` or without scenes/ and
@@ -63,8 +65,9 @@ def _write_block(files: TileFiles, area: Area, settings: SimulateSettings) -> No
     ground = land(fields, wide)
     inner = area.inside(wide)
     files.write(files.label, area, ground.code[inner])
-    for month, target in files.scenes.items():
-        files.write(target, area, scene(fields, area, ground, month, settings))
+    for (month, band), target in files.scenes.items():
+        files.write(target, area, scene(fields, area, ground, month, settings, band))
+    twelve = settings.sensor == "sentinel"
     for month, target in files.opticals.items():
-        bands = reflectance(fields, wide, ground, month, settings.cloud_cover)
+        bands = reflectance(fields, wide, ground, month, settings.cloud_cover, twelve=twelve)
         files.write(target, area, to_numbers(bands[:, inner[0], inner[1]]))

@@ -35,10 +35,11 @@ from sarcover.simulate.landcover import (
     WETLAND,
     Land,
 )
+from sarcover.simulate.sentinel import RESPONSES, Levels, Response
 from sarcover.simulate.terrain import SEA
 
 # class: (level, spread from parcel to parcel, spread of the smooth texture within), dB
-LEVELS: dict[int, tuple[float, float, float]] = {
+LEVELS: Levels = {
     WATER: (-24.0, 0.0, 0.0),
     BUILT_UP: (-5.5, 3.5, 1.0),
     PADDY: (-14.0, 3.0, 0.5),
@@ -56,22 +57,26 @@ LEVELS: dict[int, tuple[float, float, float]] = {
 }
 
 
-def backscatter(fields: Fields, area: Area, land: Land, month: str) -> FloatArray:
-    """HH gamma0 of `land`, which lies at `area`, in a year-month: (height, width) float32 dB, no speckle."""
-    level, between, within = (_table(column) for column in range(3))
+def backscatter(fields: Fields, area: Area, land: Land, month: str, band: str = "HH") -> FloatArray:
+    """gamma0 of `land`, which lies at `area`, in a year-month: (height, width) float32 dB, no speckle.
+
+    HH is L-band; VV and VH are C-band (`sentinel`).
+    """
+    response = RESPONSES.get(band, Response(LEVELS))
+    level, between, within = (_table(response.levels, column) for column in range(3))
     texture = 0.75 * fields.smooth("texture", area, (44, 16)) + 0.65 * fields.smooth("grain", area, (5,))
     db = level[land.code] + within[land.code] * texture
     db += between[land.code] * np.float32(2.0) * (land.parcel - np.float32(0.5))
-    _add_season(fields, land, db, month)
-    _add_buildings(fields, area, land, db)
+    _add_season(fields, land, db, month, response.season)
+    _add_buildings(fields, area, land, db, response)
     _add_rows(land, db)
-    _add_wind(fields, area, land, db, month)
+    _add_wind(fields, area, land, db, month, response.wind)
     return db
 
 
-def _table(column: int) -> FloatArray:
+def _table(levels: Levels, column: int) -> FloatArray:
     table = np.zeros(256, np.float32)
-    for code, values in LEVELS.items():
+    for code, values in levels.items():
         table[code] = values[column]
     return table
 
@@ -81,7 +86,7 @@ def summer(month: str) -> float:
     return float(np.cos(2 * np.pi * (int(month[5:7]) - 8) / 12))
 
 
-def _add_season(fields: Fields, land: Land, db: FloatArray, month: str) -> None:
+def _add_season(fields: Fields, land: Land, db: FloatArray, month: str, factor: float) -> None:
     """Crops grow and are cut, paddies are flooded in May and June, soils are wetter in some months."""
     moisture = 1.6 * (float(fields.uniform(f"moisture {month}", 0, 0)) - 0.5)
     soil = np.isin(land.code, (PADDY, CROPLAND, GRASS, BARE))
@@ -90,27 +95,28 @@ def _add_season(fields: Fields, land: Land, db: FloatArray, month: str) -> None:
     number = np.floor(land.parcel * 4096).astype(np.int64)
     state = fields.uniform(f"crop {month}", number, 0) - np.float32(0.5)
     db += soil * np.float32(moisture)
-    db += crop * (np.float32(1.2 * summer(month)) + np.float32(2.4) * state)
+    db += crop * (np.float32(factor * 1.2 * summer(month)) + np.float32(factor * 2.4) * state)
     flooded = int(month[5:7]) in (5, 6)
-    db += paddy * np.float32(-4.0 if flooded else 1.4 * summer(month))
+    db += paddy * np.float32(factor * (-4.0 if flooded else 1.4 * summer(month)))
     ridge = land.structure == RIDGE
     db += ridge * np.float32(1.6)
 
 
-def _add_buildings(fields: Fields, area: Area, land: Land, db: FloatArray) -> None:
+def _add_buildings(fields: Fields, area: Area, land: Land, db: FloatArray, response: Response) -> None:
     """Double bounce of walls that stand along the flight line, single bright points, dark streets."""
+    dimmer = np.float32(response.levels[BUILT_UP][0] - LEVELS[BUILT_UP][0])
     town = land.code == BUILT_UP
     building = town & (land.structure == BUILDING)
     # Walls run both ways, so the angle to the look repeats every quarter turn.
     turned = np.minimum(land.districts.angle, np.float32(np.pi / 2) - land.districts.angle)
-    bounce = 6.5 * np.exp(-((turned / np.float32(0.21)) ** 2)) - 1.5
+    bounce = np.float32(response.bounce) * (6.5 * np.exp(-((turned / np.float32(0.21)) ** 2)) - 1.5)
     points = fields.pixels("points", area)
     db += building * (bounce + np.where(points > 0.955, 7.0, 0) + 3.0 * (points - 0.5)).astype(np.float32)
     street = town & (land.structure == STREET)
-    np.copyto(db, np.float32(-9.5) + 0.6 * bounce.astype(np.float32), where=street)
+    np.copyto(db, dimmer + np.float32(-9.5) + 0.6 * bounce.astype(np.float32), where=street)
     np.copyto(
         db,
-        np.float32(-13.5) + 9 * (points > 0.93),
+        dimmer + np.float32(-13.5) + 9 * (points > 0.93),
         where=town & (land.structure == ROAD),
         casting="same_kind",
     )
@@ -123,10 +129,10 @@ def _add_rows(land: Land, db: FloatArray) -> None:
     db += (land.code == GREENHOUSE) * np.where(front, 4.0, -3.5).astype(np.float32)
 
 
-def _add_wind(fields: Fields, area: Area, land: Land, db: FloatArray, month: str) -> None:
+def _add_wind(fields: Fields, area: Area, land: Land, db: FloatArray, month: str, factor: float) -> None:
     """Open sea is roughened by wind that changes with place and month; lakes and rivers are calmer."""
     wind = fields.smooth(f"wind {month}", area, (420, 150))
     streaks = fields.smooth(f"streaks {month}", area, (60, 26))
     sea = land.terrain.water == SEA
-    db += sea * (np.float32(3.0) + 1.5 * wind + 0.5 * streaks)
-    db += (land.code == WATER) * (0.6 * wind)
+    db += np.float32(factor) * sea * (np.float32(3.0) + 1.5 * wind + 0.5 * streaks)
+    db += np.float32(factor) * (land.code == WATER) * (0.6 * wind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtri
 
+from sarcover.simulate import sentinel
 from sarcover.simulate.backscatter import summer
 from sarcover.simulate.fields import Area, Fields, FloatArray, ramp
 from sarcover.simulate.landcover import (
@@ -21,6 +22,7 @@ from sarcover.simulate.landcover import (
 )
 
 BANDS = ("blue", "green", "red", "nir")
+_WHITE = (0.62, 0.60, 0.60, 0.63)  # of a cloud
 # Where a cloud's shadow falls: to the north-west, the sun standing in the south-east of a late morning.
 _SHADOW_ROWS, _SHADOW_COLS = 46, 38
 
@@ -48,11 +50,18 @@ _REFLECTANCE = np.array(
 )
 
 
-def reflectance(fields: Fields, area: Area, land: Land, month: str, cloud_cover: float) -> FloatArray:
-    """Surface reflectance of `land` at `area` in a year-month: (4, height, width) float32 in (0, 1)."""
+def reflectance(
+    fields: Fields, area: Area, land: Land, month: str, cloud_cover: float, *, twelve: bool = False
+) -> FloatArray:
+    """Surface reflectance of `land` at `area` in a year-month: (4, height, width) float32 in (0, 1).
+
+    With `twelve` (12, height, width), the bands of Sentinel-2 (`sentinel.BANDS`).
+    """
     bands = np.moveaxis(_REFLECTANCE[land.code], -1, 0).copy()
     _add_season(land, bands, month)
     _add_buildings(fields, area, land, bands)
+    if twelve:
+        bands = sentinel.spectrum(bands, land)
     bands *= (
         1 + 0.07 * fields.smooth("texture", area, (44, 16)) + 0.10 * (fields.pixels("leaves", area) - 0.5)
     )
@@ -93,7 +102,7 @@ def _add_clouds(fields: Fields, area: Area, bands: FloatArray, month: str, cover
     thickness = _clouds(fields, area, month, cover)
     sunward = Area(area.row + _SHADOW_ROWS, area.col + _SHADOW_COLS, area.height, area.width)
     bands *= 1 - 0.65 * ramp(_clouds(fields, sunward, month, cover), 0, 0.3)
-    white = np.array([0.62, 0.60, 0.60, 0.63], np.float32)[:, None, None]
+    white = np.array(sentinel.WHITE if len(bands) > len(_WHITE) else _WHITE, np.float32)[:, None, None]
     veil = ramp(thickness, -0.05, 0.3)
     bands += veil * (white * (0.9 + 0.1 * np.clip(thickness, 0, 1)) - bands)
 

@@ -13,6 +13,7 @@ from sarcover.simulate.imaging import REACH, image
 from sarcover.simulate.landcover import Land
 from sarcover.simulate.tiles import BLOCK, SCENE_SHIFT
 
+_STREAMS = ("HH", "VV", "VH")
 CALIBRATION_DB = -83.0  # gamma0 in dB is 20 log10(DN) - 83, as in JAXA's products
 
 
@@ -23,23 +24,24 @@ def halo(area: Area) -> Area:
 
 
 def scene(
-    fields: Fields, area: Area, land: Land, month: str, settings: SimulateSettings
+    fields: Fields, area: Area, land: Land, month: str, settings: SimulateSettings, band: str = "HH"
 ) -> npt.NDArray[np.uint16]:
-    """Digital numbers of HH over a block: (area.height, area.width) uint16, never 0; see `CALIBRATION_DB`.
+    """Digital numbers of a band over a block: (area.height, area.width) uint16, never 0; `CALIBRATION_DB`.
 
     Args:
         fields: the world.
         area: a block of a tile, or its north-west part.
-        land: the land of `halo(area)`; always of a whole block in range, since a bin of range adds up a row.
+        land: the land of `halo(area)`; always of a whole block in range: a bin of range adds up a row.
         month: year-month.
         settings: looks, incidence and noise floor.
+        band: HH, VV or VH.
     """
     wide = halo(area)
-    power = np.float32(10) ** (backscatter(fields, wide, land, month) / np.float32(10))
+    power = np.float32(10) ** (backscatter(fields, wide, land, month, band) / np.float32(10))
     seen = image(power, land.terrain.elevation, land.canopy, settings.incidence)
     seen = _resample(seen)[1:, REACH:][: area.height, : area.width]
     mean = seen + np.float32(10 ** (settings.noise_floor / 10))
-    speckle = _speckle(fields.seed, area, month, settings.looks)
+    speckle = _speckle(fields.seed, area, month, settings.looks, band)
     db = 10 * np.log10(np.maximum(mean * speckle, 1e-12))
     dn = np.rint(radar.db_to_dn(db, CALIBRATION_DB))
     return np.asarray(np.clip(dn, 1, 65535), np.uint16)
@@ -52,9 +54,11 @@ def _resample(power: FloatArray) -> FloatArray:
     return np.asarray((1 - east) * rows[:, :-1] + east * rows[:, 1:], np.float32)
 
 
-def _speckle(seed: int, area: Area, month: str, looks: float) -> FloatArray:
+def _speckle(seed: int, area: Area, month: str, looks: float, band: str) -> FloatArray:
     """Speckle of unit mean; each block of a tile has its own stretch of a counter-based stream."""
-    key = np.array([seed % 2**64, int(month[:4]) * 12 + int(month[5:7])], np.uint64)
+    # Polarisations speckle independently.
+    stream = int(month[:4]) * 12 + int(month[5:7]) + (_STREAMS.index(band) << 32)
+    key = np.array([seed % 2**64, stream], np.uint64)
     counter = np.array([0, 0, area.row, area.col], np.uint64)
     rng = np.random.Generator(np.random.Philox(key=key, counter=counter))
     whole = radar.gamma_speckle((BLOCK, BLOCK), looks, rng)

@@ -17,10 +17,13 @@ from rasterio.windows import Window
 
 from sarcover.config import SimulateSettings
 from sarcover.legend import load_legend
+from sarcover.simulate import sentinel
 from sarcover.simulate.fields import Area
 from sarcover.simulate.optical import BANDS
 from sarcover.simulate.scenes import CALIBRATION_DB
 from sarcover.simulate.tiles import SCENE_SHIFT, Tile, acquisition
+
+SENSORS = {"palsar": ("HH",), "sentinel": ("VV", "VH")}
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class TileFiles:
 
     tile: Tile
     label: Any
-    scenes: dict[str, Any]
+    scenes: dict[tuple[str, str], Any]  # month and band
     opticals: dict[str, Any]
     written: list[tuple[str, Window, int]] = field(default_factory=list)
 
@@ -64,21 +67,22 @@ def open_tile(stack: ExitStack, folder: Path, tile: Tile, settings: SimulateSett
     label = stack.enter_context(rasterio.open(label_path, "w", count=1, dtype="uint8", nodata=255, **profile))
     _describe_label(label)
     scenes, opticals = {}, {}
+    optical_bands = sentinel.BANDS if settings.sensor == "sentinel" else BANDS
     for month in settings.months:
         day = acquisition(month)
         stem = f"{tile.name}_{day:%Y%m%d}"
-        path = folder / "scenes" / f"{stem}_HH.tif"
         options = {**profile, "transform": tile.transform(SCENE_SHIFT)}
-        scenes[month] = stack.enter_context(
-            rasterio.open(path, "w", count=1, dtype="uint16", nodata=0, **options)
-        )
-        _describe_scene(scenes[month], day.isoformat(), settings)
+        for band in SENSORS[settings.sensor]:
+            path = folder / "scenes" / f"{stem}_{band}.tif"
+            opened = rasterio.open(path, "w", count=1, dtype="uint16", nodata=0, **options)
+            scenes[month, band] = stack.enter_context(opened)
+            _describe_scene(opened, band, day.isoformat(), settings)
         if settings.optical:
             path = folder / "optical" / f"{stem}_optical.tif"
             opticals[month] = stack.enter_context(
-                rasterio.open(path, "w", count=4, dtype="uint16", nodata=0, **profile)
+                rasterio.open(path, "w", count=len(optical_bands), dtype="uint16", nodata=0, **profile)
             )
-            _describe_optical(opticals[month], day.isoformat(), settings)
+            _describe_optical(opticals[month], optical_bands, day.isoformat(), settings)
     return TileFiles(tile, label, scenes, opticals)
 
 
@@ -108,23 +112,23 @@ def _describe_label(label: Any) -> None:
     label.update_tags(LEGEND=legend.name, SENSOR="simulated truth")
 
 
-def _describe_scene(scene: Any, day: str, settings: SimulateSettings) -> None:
-    scene.set_band_description(1, "HH")
+def _describe_scene(scene: Any, band: str, day: str, settings: SimulateSettings) -> None:
+    scene.set_band_description(1, band)
     scene.update_tags(
         UNIT="dn",
         CALIBRATION_DB=f"{CALIBRATION_DB:g}",
         RADIOMETRY="gamma0",
         ACQUIRED=day,
         INCIDENCE=f"{settings.incidence:g}",
-        SENSOR="simulated L-band",
+        SENSOR="simulated C-band" if settings.sensor == "sentinel" else "simulated L-band",
         LOOKS=f"{settings.looks:g}",
     )
 
 
-def _describe_optical(optical: Any, day: str, settings: SimulateSettings) -> None:
-    for number, name in enumerate(BANDS, 1):
+def _describe_optical(optical: Any, bands: tuple[str, ...], day: str, settings: SimulateSettings) -> None:
+    for number, name in enumerate(bands, 1):
         optical.set_band_description(number, name)
-    optical.scales = (1e-4,) * 4
+    optical.scales = (1e-4,) * len(bands)
     optical.update_tags(
         UNIT="reflectance x 10000",
         SCALE="10000",

@@ -19,6 +19,7 @@ from sarcover.metrics import scores
 from sarcover.models import Segmenter, build_model
 from sarcover.models.mixmim import MixMIMEncoder
 from sarcover.patches import PatchStore, open_store
+from sarcover.training.augment_jitter import jitter_of
 from sarcover.training.data import Batch, PatchDataset
 from sarcover.training.devices import across, launch
 from sarcover.training.initialise import start_model
@@ -53,6 +54,7 @@ def finetune(settings: FinetuneSettings) -> dict[str, Any]:
 
 def _finetune(fabric: Fabric, settings: FinetuneSettings) -> dict[str, Any]:
     store = open_store(settings.data)
+    jitter_of(settings, store.meta)  # refused before anything is written
     run = Run(settings.out)
     data = PatchDataset(store, "train", fraction=settings.train_fraction, seed=settings.seed)
     steps = total_steps(settings, len(data), fabric.world_size)

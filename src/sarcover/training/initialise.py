@@ -10,13 +10,21 @@ from sarcover.config import FinetuneSettings
 from sarcover.errors import SarcoverError
 from sarcover.models import MODELS, Segmenter, build_model, model_settings
 from sarcover.models.mixmim import MixMIMEncoder, encoder_settings
+from sarcover.models.normalise import Normalisation
 from sarcover.patches.store import PatchStore, StoreMeta
 from sarcover.training.fit import check_initialisation
 
 logger = logging.getLogger(__name__)
 
 # Settings of some models; None is the model's own.
-CHOICES = ("windows", "high_res", "refine_up", "taps", "dropout", "backbone", "weights")
+CHOICES = (
+    "windows", "high_res", "refine_up", "taps", "dropout", "backbone", "weights",
+    "modality", "dmem", "mmam", "spectral_share", "clip_outliers",
+)  # fmt: skip
+# Those that decide on the model's weights.
+SHAPING = (
+    "windows", "high_res", "refine_up", "taps", "backbone", "modality", "dmem", "mmam", "spectral_share",
+)  # fmt: skip
 RADAR_ONLY = ("swin-upernet", "alos2-refined", "alos2-water")
 
 
@@ -89,7 +97,7 @@ def _from_segmenter(settings: FinetuneSettings, store: PatchStore) -> tuple[Segm
     asked: dict[str, Any] = {"name": settings.model, "size": settings.size}
     asked |= {
         name: list(value) if isinstance(value, tuple) else value
-        for name in ("windows", "high_res", "refine_up", "taps", "backbone")  # these decide on its weights
+        for name in SHAPING
         if (value := getattr(settings, name)) is not None
     }
     is_now = {**was, **was["settings"]}
@@ -142,9 +150,22 @@ def _build(settings: FinetuneSettings, meta: StoreMeta, shape: dict[str, Any]) -
         num_classes=meta.legend.num_classes if meta.legend else 0,
         **{key: value for key, value in given.items() if key in known},
     )
-    model.sar_norm.set(meta.statistics["mean"], meta.statistics["std"])
+    _normalise(model.sar_norm, meta.statistics, settings.data)
     if model.optical_norm is not None:
         if meta.optical_statistics is None:
             raise SarcoverError(f"{settings.data} has no optical pixel in its training split")
-        model.optical_norm.set(meta.optical_statistics["mean"], meta.optical_statistics["std"])
+        _normalise(model.optical_norm, meta.optical_statistics, settings.data)
     return model
+
+
+def _normalise(norm: Normalisation, statistics: dict[str, list[float]], data: str) -> None:
+    """The statistics of the training split, and of a normalisation that clips also its limits."""
+    norm.set(statistics["mean"], statistics["std"])
+    if norm.clipped:
+        if "p01" not in statistics:
+            raise SarcoverError(
+                f"{data} holds no percentiles, which clip_outliers needs",
+                expected="a store made by this version of sarcover",
+                do="make it again with: sarcover prepare, or leave clip_outliers off",
+            )
+        norm.set_limits(statistics["p01"], statistics["p99"])

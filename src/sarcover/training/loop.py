@@ -31,6 +31,7 @@ from sarcover.config import FinetuneSettings
 from sarcover.errors import SarcoverError
 from sarcover.files import atomic_file
 from sarcover.training.augment import augment, draw_orientations
+from sarcover.training.augment_jitter import draw_jitter, jitter_of, jittered
 from sarcover.training.clouds import draw_weather, weather
 from sarcover.training.data import Batch, PatchDataset, step_batches, to_device_batch
 from sarcover.training.devices import across
@@ -149,9 +150,10 @@ def _step(
 
 
 def _batches(fabric: Fabric, settings: TrainSettings, data: PatchDataset, steps: range) -> Iterator[Batch]:
-    """The batches of this process, on its device, oriented at random if the settings say so."""
+    """The batches of this process, on its device, augmented as the settings say."""
     seed, batch, accumulate = settings.seed, settings.batch, settings.accumulate
     rank, world = fabric.global_rank, fabric.world_size
+    jitter = jitter_of(settings, data.store.meta)
     on_host = step_batches(
         data,
         steps,
@@ -163,10 +165,16 @@ def _batches(fabric: Fabric, settings: TrainSettings, data: PatchDataset, steps:
         pin=fabric.device.type == "cuda",
     )
     for step in steps:
-        turns = draw_orientations(seed, step, batch * accumulate * world)[rank::world]
-        skies = draw_weather(seed, step, batch * accumulate * world)[rank::world].reshape(accumulate, batch)
-        for part, sky in zip(turns.reshape(accumulate, batch), skies, strict=True):
+        count = batch * accumulate * world
+        drawn = (
+            draw_orientations(seed, step, count, settings.turns),
+            draw_weather(seed, step, count),
+            draw_jitter(seed, step, count),
+        )
+        parts = (each[rank::world].reshape(accumulate, batch) for each in drawn)
+        for part, sky, seeds in zip(*parts, strict=True):
             samples = to_device_batch(next(on_host), data.store.meta, fabric.device)
+            samples = jittered(samples, seeds, jitter)
             samples = augment(samples, part) if settings.augment else samples
             yield _under_weather(settings, samples, sky)
 

@@ -18,7 +18,7 @@ LOSS_SETTINGS = tuple(
     if any(field.name in loss_settings(loss) for loss in LOSSES)
 )
 BINARY_LOSS = "bce-dice"
-PUBLISHED_LOSS = {"claire": "rift"}  # of other models than those of the focal-dice paper
+PUBLISHED_LOSS = {"claire": "rift", "specsar-former": "focal"}  # of models of other papers than focal-dice
 
 
 def settle(settings: FinetuneSettings) -> FinetuneSettings:

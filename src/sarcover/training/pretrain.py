@@ -14,6 +14,7 @@ from sarcover.config import PretrainSettings
 from sarcover.errors import SarcoverError
 from sarcover.models.mixmim import SarWMixMAE, encoder_settings
 from sarcover.patches import PatchStore, open_store
+from sarcover.training.augment_jitter import jitter_of
 from sarcover.training.data import PatchDataset, to_device_batch
 from sarcover.training.devices import launch
 from sarcover.training.loop import Task, patches_per_step, total_steps, train
@@ -54,6 +55,7 @@ def pretrain(settings: PretrainSettings) -> dict[str, Any]:
 def _pretrain(fabric: Fabric, settings: PretrainSettings) -> dict[str, Any]:
     store = open_store(settings.data)
     _check(settings, store)
+    jitter_of(settings, store.meta)  # refused before anything is written
     run = Run(settings.out)
     data = PatchDataset(store, settings.splits)
     steps = total_steps(settings, len(data), fabric.world_size)

@@ -21,6 +21,7 @@ class Draw(IntEnum):
     PICTURES = 4  # masks of the logged pictures
     SUBSET = 5  # the training patches of a learning curve
     WEATHER = 6  # synthetic cloud and withheld modalities, by step
+    JITTER = 7  # speckle, gain, incidence, scale and dropped polarisations, by step
 
 
 def derive(seed: int, draw: Draw, *where: int) -> int:

@@ -1,0 +1,113 @@
+"""A label tile by windows, as codes that can be counted fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from sarcover.errors import SarcoverError
+from sarcover.legend import IGNORE, Legend
+from sarcover.patches.histogram import count_codes
+from sarcover.scene.raster import RasterFile
+
+_WINDOW = 4 * 2**20  # pixels read at a time, about
+_WIDEST = 16384  # columns of such a window
+_LOOK = 2**18  # pixels of a window of the first look
+
+
+@dataclass(frozen=True)
+class LabelTile:
+    """A reference raster.
+
+    Attributes:
+        file: where it lies.
+        name: unique among the tiles.
+        legend: of its codes.
+    """
+
+    file: RasterFile
+    name: str
+    legend: Legend
+
+    def windows(self, pixels: int = _WINDOW, widest: int = _WIDEST) -> Iterator[Window]:
+        """Windows of about so many pixels, aligned to the file's blocks, over the whole tile."""
+        height, width = self.file.info.shape
+        block_height, block_width = self.file.dataset().block_shapes[0]
+        across = min(width, max(1, widest // block_width) * block_width)
+        down = max(1, pixels // (across * block_height)) * block_height
+        for row in range(0, height, down):
+            for col in range(0, width, across):
+                yield Window(col, row, min(across, width - col), min(down, height - row))
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """A window, flat: the file's own codes where they are uint8, else classes and 255."""
+        values = self.file.read([1], window)[0]
+        holding = np.result_type(values.dtype, np.uint8)
+        if self.file.info.masked:
+            values = np.where(self.file.read_mask(window), values, np.array(IGNORE, holding))
+        if self._raw:
+            codes: NDArray[np.uint8] = values.reshape(-1)
+            return codes
+        nodata = self.file.info.nodatas[0]
+        if nodata is not None and not np.isnan(nodata):
+            values = np.where(values == nodata, np.array(IGNORE, holding), values)
+        classes: NDArray[np.uint8] = self.legend.encode(values).reshape(-1)
+        return classes
+
+    def some(self, part: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """(n, K) share of each class in one of `part` small windows, of any place: what to expect."""
+        small = list(self.windows(_LOOK, 512))
+        chosen = np.sort(rng.choice(len(small), -(-len(small) // part), replace=False))
+        shares = []
+        for window in (small[number] for number in chosen):
+            codes = self.read(window)
+            shares.append(self.per_class(count_codes(codes), refuse=False) / codes.size)
+        return np.array(shares)
+
+    def per_class(self, counts: NDArray[np.int64], *, refuse: bool = True) -> NDArray[np.int64]:
+        """(256,) pixels of the codes that `read` gives, as (K,) pixels of the classes.
+
+        Raises:
+            SarcoverError: codes that the legend does not know, each with its pixels, unless not `refuse`.
+        """
+        unknown = [code for code in np.flatnonzero(counts) if self.class_of[code] < 0]
+        if unknown and refuse:
+            raise SarcoverError(
+                f"{self.file.path}: legend {self.legend.name!r} does not know every code",
+                expected=", ".join(str(code) for land in self.legend.classes for code in land.sources),
+                got=", ".join(f"{code} ({counts[code]} px)" for code in unknown),
+                do="choose the raster's own --legend, or add the codes to a legend YAML (under `ignore` if "
+                "they mean no label)",
+            )
+        labelled = (self.class_of >= 0) & (self.class_of < self.legend.num_classes)
+        per_class = np.zeros(self.legend.num_classes, np.int64)
+        np.add.at(per_class, self.class_of[labelled], counts[labelled])
+        return per_class
+
+    @cached_property
+    def class_of(self) -> NDArray[np.int16]:
+        """(256,) class of each code that `read` gives; 255 where it means no label, -1 where not known."""
+        classes = np.full(256, -1, np.int16)
+        if self._raw:
+            for number, land in enumerate(self.legend.classes):
+                for code in land.sources:
+                    if 0 <= code < 256:
+                        classes[code] = number
+            nodata = self.file.info.nodatas[0]
+            ignored = [code for code in (*self.legend.ignore, IGNORE) if 0 <= code < 256]
+            ignored += [int(nodata)] if nodata is not None and 0 <= nodata < 256 else []
+        else:
+            classes[: self.legend.num_classes] = np.arange(self.legend.num_classes)
+            ignored = [IGNORE]
+        classes[ignored] = IGNORE
+        return classes
+
+    @property
+    def _raw(self) -> bool:
+        """Whether `read` gives the file's own codes."""
+        return bool(self.file.info.dtypes[0] == "uint8")

@@ -1,0 +1,53 @@
+"""Maps of products as delivered: what their masks mark can be left out; radar geometry lies on the map."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from mapping_helpers import NearestLevel, backscatter, expected_codes, read_map, with_bundle
+
+from sarcover.mapping import map_scene
+
+sys.path.append(str(Path(__file__).parents[1] / "scene"))
+from ceos_writer import ALOS2, write_ceos
+
+TRANSFORM = Affine(25, 0, 412_000, 0, -25, 3_984_000)
+
+
+def write(path: Path, values: np.ndarray) -> None:
+    height, width = values.shape
+    with rasterio.open(
+        path, "w", driver="GTiff", count=1, dtype=values.dtype, height=height, width=width,
+        crs="EPSG:32654", transform=TRANSFORM,
+    ) as file:  # fmt: skip
+        file.write(values, 1)
+
+
+@pytest.mark.parametrize(("kinds", "lost"), [((), 0), (("ocean",), 70), (("ocean", "layover"), 73)])
+def test_what_a_mosaics_mask_marks_is_not_mapped(tmp_path: Path, kinds: tuple[str, ...], lost: int) -> None:
+    db = backscatter((50, 70))
+    mask = np.full(db.shape, 255, np.uint8)
+    mask[20], mask[25, 1:4] = 50, 100
+    write(tmp_path / "N35E139_20_sl_HH_F02DAR.tif", np.rint(10 ** ((db + 83) / 20)).astype(np.uint16))
+    write(tmp_path / "N35E139_20_mask_F02DAR.tif", mask)
+    model = with_bundle(NearestLevel(), radiometry="gamma0")
+    map_scene(model, tmp_path, tmp_path / "out.tif", leave_out=kinds, patch=32, device="cpu")
+    codes = read_map(tmp_path / "out.tif")
+    assert (codes == 255).sum() == lost
+    expected = expected_codes(db, (mask != 50) | (not kinds))
+    assert (codes == expected).mean() > 0.99
+
+
+def test_a_ceos_product_is_mapped_on_its_own_grid(tmp_path: Path) -> None:
+    db = backscatter((50, 70))
+    corners = [(36.0, 137.9999), (36.0, 138.0086), (35.9945, 138.0086), (35.9945, 137.9999)]
+    dn = np.rint(10 ** ((db + 82.3) / 20)).astype(np.uint16)
+    write_ceos(tmp_path / "p", {"HH": dn}, corners)
+    model = with_bundle(NearestLevel(), radiometry="sigma0")
+    map_scene(model, tmp_path / "p" / f"IMG-HH-{ALOS2}", tmp_path / "out.tif", patch=32, device="cpu")
+    codes = read_map(tmp_path / "out.tif")
+    assert codes.shape[0] >= 50
+    assert set(np.unique(codes)) - {255} == set(np.unique(expected_codes(db)))
