@@ -54,6 +54,18 @@ def test_missing_files_and_other_errors_are_not_asked_for_again():
     assert len(calls) == 2
 
 
+def test_digits_of_an_address_are_no_answer():
+    """A port or a name may hold 404: the server's answer decides."""
+    answers = iter([UnreadableError("http://host:40495/s1_410.tif: HTTP response code: 503"), None])
+
+    def job():
+        if error := next(answers):
+            raise error
+        return "read"
+
+    assert patiently(job, retries=1, delay=0.0, pace=Pace(1e9)) == "read"
+
+
 @pytest.mark.parametrize(
     ("properties", "asset", "expected"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import threading
 from collections.abc import Callable
 from time import monotonic, sleep
@@ -15,7 +16,8 @@ log = logging.getLogger("sarcover")
 T = TypeVar("T")
 BUSY = (429, 500, 502, 503, 504)  # what a server answers that may answer better later
 _LONGEST = 60.0  # seconds
-_NOT_THERE = ("404", "410")
+# As GDAL says it; the digits alone may stand in an address, its port or a name.
+_NOT_THERE = re.compile(r"HTTP response code: (404|410)\b")
 
 
 class Pace:
@@ -54,7 +56,7 @@ def patiently(job: Callable[[], T], *, retries: int, delay: float, pace: Pace) -
         try:
             return job()
         except UnreadableError as error:
-            if attempt == retries or any(code in str(error) for code in _NOT_THERE):
+            if attempt == retries or _NOT_THERE.search(str(error)):
                 raise
             pause = min(delay * 2**attempt, _LONGEST) * random.uniform(1.0, 1.5)
             log.debug("%s; again in %.1f s", error, pause)
