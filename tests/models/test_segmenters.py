@@ -88,14 +88,15 @@ def test_images_of_a_batch_do_not_see_one_another(model):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_gives_nearly_the_same_logits(model, dtype, settle):
-    batch = scene(model, 64, 64)
+    batch = scene(model, 64, 64, batch=8)  # of two, the norm of a map pooled to 1 x 1 knows two numbers
     settle(model, batch)
     with torch.no_grad():
         exact = model(batch)
         with torch.autocast("cpu", dtype):
             rough = model(batch)
     assert rough.isfinite().all()
-    assert (rough - exact).abs().mean() < 0.1 * exact.std()
+    # BatchNorm of weights that nothing has trained amplifies: up to .027 here, .003 of a trained model.
+    assert (rough - exact).abs().mean() < 0.05 * exact.std()
 
 
 def test_gradient_reaches_every_parameter(model):
@@ -194,3 +195,15 @@ def test_thresholds_without_a_meaning_are_refused():
             check_threshold(water, threshold)
     with pytest.raises(SarcoverError, match="most probable class, not by a threshold"):
         check_threshold(build_model("unet", size="tiny", num_classes=2), 0.4)
+
+
+def test_a_pixel_of_which_any_band_is_missing_is_not_valid():
+    model = build_model("unet", size="tiny", sar_bands=3, num_classes=4).eval()
+    for bad in (torch.nan, torch.inf, -torch.inf):
+        for band in range(3):
+            sar = torch.full((1, 3, 32, 32), -10.0)
+            sar[0, band, 5, 6] = bad
+            inputs, _ = model.prepare({"sar": sar})
+            assert not inputs.valid[0, 5, 6]
+            assert inputs.valid.sum() == 32 * 32 - 1
+            assert inputs.sar.isfinite().all()

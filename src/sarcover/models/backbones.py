@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from torch import Tensor, nn
 
 from sarcover.errors import SarcoverError
+from sarcover.models.patch_conv import PatchConv
 
 Backbone = Literal["convnext", "resnet"]
 STRIDES = (4, 8, 16, 32)  # of the four maps, pixels
@@ -75,8 +76,13 @@ def build_backbone(kind: Backbone, bands: int, shape: dict[str, Any], drop_path:
     make: Any = transformers.ConvNextConfig if kind == "convnext" else transformers.ResNetConfig
     config = make(num_channels=bands, out_features=_STAGES, **shape, **rate)
     build: Any = transformers.ConvNextBackbone if kind == "convnext" else transformers.ResNetBackbone
-    backbone: nn.Module = build(config)
-    return backbone
+    backbone: Any = build(config)
+    if kind == "convnext":  # the same map, where the library's own may be wrong in bf16: see there
+        own = backbone.embeddings.patch_embeddings
+        backbone.embeddings.patch_embeddings = PatchConv(bands, own.out_channels, own.stride[0])
+        backbone.embeddings.patch_embeddings.load_state_dict(own.state_dict())
+    made: nn.Module = backbone
+    return made
 
 
 def feature_maps(backbone: nn.Module, pixels: Tensor) -> tuple[Tensor, ...]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from sarcover.errors import SarcoverError
 from sarcover.models.attention import Block, PatchMerging
+from sarcover.models.patch_conv import PatchConv
 from sarcover.models.token_plan import StagePlan, masked_plan, plain_plan, reach
 from sarcover.models.uncompiled import uncompiled
 
@@ -77,7 +78,7 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, in_chans: int, dim: int) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(in_chans, dim, PATCH, PATCH)
+        self.proj = PatchConv(in_chans, dim, PATCH)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor) -> Tensor:

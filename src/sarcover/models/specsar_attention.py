@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sarcover.models.fusion import NEVER, ChannelNorm, log_available
+from sarcover.models.patch_conv import PatchConv
 
 
 class ReducedAttention(nn.Module):
@@ -38,7 +39,7 @@ class ReducedAttention(nn.Module):
         self.project = nn.Linear(dim, dim)
         self.reduce: nn.Module = nn.Identity()
         if reduction > 1:
-            strided = nn.Conv2d(source_dim, source_dim, reduction, reduction)
+            strided = PatchConv(source_dim, source_dim, reduction)
             self.reduce = nn.Sequential(strided, ChannelNorm(source_dim))
 
     def forward(self, x: Tensor, source: Tensor, known: Tensor) -> Tensor:
