@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,13 +28,15 @@ from typing import Any, Literal
 import numpy as np
 
 from ablation_pictures import curves, panels, triptych
+from model_costs import timed_finetune
 from pretraining_gain import encoder_of, stores_of
+from rows import once, signed, spread
 from sarcover.config import EvaluateSettings, FinetuneSettings, MapSettings, PrepareSettings
 from sarcover.mapping import map_with
 from sarcover.metrics import difference, read_blocks
 from sarcover.metrics.blocks import blocks_path
 from sarcover.patches import prepare
-from sarcover.training import evaluate, finetune
+from sarcover.training import evaluate
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,15 @@ def train_and_score(
     name: str, seed: int, store: Path, encoder: Path, out: Path, args: argparse.Namespace, water: bool = False
 ) -> dict[str, Any]:
     """One training: the metrics of both splits; those that are there are read."""
-    row = ROWS[name]
     run = out / f"{'water-' if water else ''}{name}-{seed}"
-    done = run / "ablation.json"
-    if done.exists():
-        found: dict[str, Any] = json.loads(done.read_text())
-        return found
+    return once(
+        run / "ablation.json", lambda: _train_and_score(ROWS[name], seed, store, encoder, run, args, water)
+    )
+
+
+def _train_and_score(
+    row: Row, seed: int, store: Path, encoder: Path, run: Path, args: argparse.Namespace, water: bool
+) -> dict[str, Any]:
     refined = row.model == "alos2-refined"
     settings = FinetuneSettings(
         data=str(store),
@@ -119,12 +123,7 @@ def train_and_score(
         )
         if not water:
             settings = replace(settings, alpha_scale=row.alpha_scale)
-    started, cpu = time.perf_counter(), time.process_time()
-    finetune(settings)
-    result: dict[str, Any] = {
-        "seconds": time.perf_counter() - started,
-        "cpu_seconds": time.process_time() - cpu,
-    }
+    result = timed_finetune(settings)
     for split in ("val", "test"):
         result[split] = evaluate(
             EvaluateSettings(
@@ -132,7 +131,6 @@ def train_and_score(
                 device=args.device, overwrite=True,
             )
         )  # fmt: skip
-    done.write_text(json.dumps(result))
     scored = result["test"]
     print(f"{run.name}: test mIoU {scored['miou']:.3f}, {result['cpu_seconds'] / 60:.1f} CPU min", flush=True)
     return result
@@ -221,23 +219,6 @@ def table_3(results: dict[str, list[dict[str, Any]]]) -> str:
         title = "pretrained" if ROWS[key].pretrained else "no pretraining"
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def spread(values: Sequence[float | None], brief: bool = False) -> str:
-    """Mean (least to greatest); a score without definition is left out."""
-    there = np.array([value for value in values if value is not None])
-    if not there.size:
-        return "-"
-    if brief or there.size == 1:
-        return f"{there.mean():.3f}"
-    return f"{there.mean():.3f} ({there.min():.3f} to {there.max():.3f})"
-
-
-def signed(value: float | None, interval: Sequence[float] | None) -> str:
-    """A difference and its interval."""
-    if value is None:
-        return "-"
-    return f"{value:+.3f}" + (f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else "")
 
 
 def ablate(name: str, store: Path, encoder: Path, out: Path, args: argparse.Namespace) -> list[str]:

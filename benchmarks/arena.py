@@ -25,8 +25,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,16 +37,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
-from ablation import spread
+from model_costs import gflops, taking_turns, timed_finetune
+from rows import once, spread
 from sarcover.config import EvaluateSettings, FinetuneSettings
 from sarcover.losses import cross_entropy
 from sarcover.models import Segmenter, build_model
 from sarcover.patches import open_store
 from sarcover.patches.store import StoreMeta
-from sarcover.training import evaluate, finetune
+from sarcover.training import evaluate
 from sentinel_stores import landscape_stores
 
 BORDER = "2"  # pixels
@@ -109,33 +107,6 @@ def made_up(meta: StoreMeta, batch: int, optical: bool, device: torch.device) ->
     return made
 
 
-def clock(device: torch.device) -> float:
-    """Seconds: of this process's work on a CPU, of the wall on a GPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
-
-
-def taking_turns(jobs: dict[str, Callable[[], Any]], turns: int, device: torch.device) -> dict[str, float]:
-    """Median seconds of each job; the first turn only warms up."""
-    seconds: dict[str, list[float]] = {key: [] for key in jobs}
-    for turn in range(turns + 1):
-        for key, job in jobs.items():
-            began = clock(device)
-            job()
-            if turn:
-                seconds[key].append(clock(device) - began)
-    return {key: float(np.median(values)) for key, values in seconds.items()}
-
-
-def gflops(job: Callable[[], Any]) -> float:
-    """Of a forward pass; the counter knows the products of attention, not the CPU's fused kernel of them."""
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
-        job()
-    return counter.get_total_flops() / 1e9
-
-
 def costs(metas: dict[str, StoreMeta], out: Path, args: Any) -> dict[str, dict[str, float]]:
     """Of each entrant: parameters, GFLOPs of a patch, images/s in training and mapping."""
     path = out / "costs.json"
@@ -182,13 +153,14 @@ def train_and_score(
     key: str, seed: int, steps: int, stores: dict[str, Path], out: Path, args: Any
 ) -> dict[str, Any]:
     """One training with its scores on the test split; those that are there are read."""
-    entrant, run = ENTRANTS[key], out / f"{key}-{seed}"
-    done = run / "arena.json"
-    if done.exists():
-        known: dict[str, Any] = json.loads(done.read_text())
-        return known
-    cpu, began = time.process_time(), time.perf_counter()
-    finetune(
+    run = out / f"{key}-{seed}"
+    return once(run / "arena.json", lambda: _train_and_score(ENTRANTS[key], seed, steps, stores, run, args))
+
+
+def _train_and_score(
+    entrant: Entrant, seed: int, steps: int, stores: dict[str, Path], run: Path, args: Any
+) -> dict[str, Any]:
+    cost = timed_finetune(
         FinetuneSettings(
             data=str(stores[entrant.learns_from]),
             out=str(run),
@@ -208,8 +180,7 @@ def train_and_score(
     )
     result = {
         "steps": steps,
-        "cpu_seconds": time.process_time() - cpu,
-        "seconds": time.perf_counter() - began,
+        **cost,
         "test": evaluate(
             EvaluateSettings(
                 model=str(run), data=str(stores[entrant.maps_from]), out=str(run / "test.json"),
@@ -217,7 +188,6 @@ def train_and_score(
             )
         ),
     }  # fmt: skip
-    done.write_text(json.dumps(result))
     print(f"{run.name}: test mIoU {result['test']['miou']:.3f}, {steps} steps", flush=True)
     return result
 

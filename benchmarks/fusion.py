@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,10 +35,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
-from ablation import signed, spread
 from fusion_stores import stores_of
+from model_costs import gflops, taking_turns, timed_finetune
+from rows import once, signed, spread
 from sarcover.bundle import load_model
 from sarcover.config import EvaluateSettings, FinetuneSettings
 from sarcover.devices import flush_denormals
@@ -47,7 +46,7 @@ from sarcover.metrics import difference, read_blocks, scores
 from sarcover.metrics.blocks import blocks_path
 from sarcover.models import Segmenter, build_model
 from sarcover.patches import open_store
-from sarcover.training import evaluate, finetune
+from sarcover.training import evaluate
 from sarcover.training.clouds import DETECTED, cloudy, withhold
 from sarcover.training.data import Batch, PatchDataset
 from sarcover.training.scoring import score
@@ -81,14 +80,16 @@ DEFAULT_ROWS = ("unet-sar", "unet-optical", "unet-both", "unet-weather", "claire
 
 def train_and_score(key: str, seed: int, stores: dict[str, Path], out: Path, args: Any) -> dict[str, Any]:
     """One training with all its scores on the test split; those that are there are read."""
-    row, run = ROWS[key], out / f"{key}-{seed}"
+    run = out / f"{key}-{seed}"
     done = run / "fusion.json"
-    if done.exists():
-        found: dict[str, Any] = json.loads(done.read_text())
-        if found.get("covers", args.covers) != args.covers:
-            found |= bad_weather(run, stores, args)
-            done.write_text(json.dumps(found))
-        return found
+    found = once(done, lambda: _train_and_score(ROWS[key], seed, stores, run, args))
+    if found.get("covers", args.covers) != args.covers:
+        found |= bad_weather(run, stores, args)
+        done.write_text(json.dumps(found))
+    return found
+
+
+def _train_and_score(row: Row, seed: int, stores: dict[str, Path], run: Path, args: Any) -> dict[str, Any]:
     settings = FinetuneSettings(
         data=str(stores[row.store]),
         out=str(run),
@@ -110,23 +111,17 @@ def train_and_score(key: str, seed: int, stores: dict[str, Path], out: Path, arg
         settings = replace(settings, backbone=args.backbone, weights=args.weights)
     if row.weather:
         settings = replace(settings, cloud=args.cloud, drop_optical=args.drop_optical, drop_sar=args.drop_sar)
-    started, cpu = time.perf_counter(), time.process_time()
-    finetune(settings)
-    result: dict[str, Any] = {
-        "seconds": time.perf_counter() - started,
-        "cpu_seconds": time.process_time() - cpu,
-        "test": evaluate(
-            EvaluateSettings(
-                model=str(run), data=str(stores[row.store]), out=str(run / "test.json"), borders=False,
-                device=args.device, overwrite=True,
-            )
-        ),
-    }  # fmt: skip
+    result = timed_finetune(settings)
+    result["test"] = evaluate(
+        EvaluateSettings(
+            model=str(run), data=str(stores[row.store]), out=str(run / "test.json"), borders=False,
+            device=args.device, overwrite=True,
+        )
+    )  # fmt: skip
     if row.store == "both":
         result |= bad_weather(run, stores, args)
-    done.write_text(json.dumps(result))
     print(
-        f"{out.name} {run.name}: test mIoU {result['test']['miou']:.3f}, "
+        f"{run.parent.name} {run.name}: test mIoU {result['test']['miou']:.3f}, "
         f"{result['cpu_seconds'] / 60:.1f} CPU min",
         flush=True,
     )
@@ -278,28 +273,21 @@ def costs(args: Any) -> str:
         "sar": torch.randn(pixels, device=device) - 10,
         "optical": torch.rand(args.batch, 4, FLOPS_SIDE, FLOPS_SIDE, device=device),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in models}
-    for turn in range(args.turns + 1):
-        for name, model in models.items():
-            model.to(device).eval()
-            began = time.perf_counter()
-            model(batch)
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if turn:  # the first only warms up
-                seconds[name].append(time.perf_counter() - began)
+    for model in models.values():
+        model.to(device).eval()
+    jobs = {name: lambda model=model: model(batch) for name, model in models.items()}
+    seconds = taking_turns(jobs, args.turns, device)
     lines = [
         f"Size {args.size}, batch {args.batch}, {device.type}, {torch.get_num_threads()} threads:",
         "",
-        f"| model | million parameters | GFLOP at {FLOPS_SIDE} px | images/s |",
+        f"| model | million parameters | GFLOP at {FLOPS_SIDE} px | images/s (CPU time on a CPU) |",
         "|---|---|---|---|",
     ]
+    one = {key: value[:1] for key, value in batch.items()}
     for name, model in models.items():
-        with FlopCounterMode(display=False) as counter:
-            model({key: value[:1] for key, value in batch.items()})
         parameters = sum(p.numel() for p in model.parameters()) / 1e6
-        rate = args.batch / np.median(seconds[name])
-        lines.append(f"| {name} | {parameters:.2f} | {counter.get_total_flops() / 1e9:.2f} | {rate:.2f} |")
+        operations, rate = gflops(lambda model=model: model(one)), args.batch / seconds[name]  # type: ignore[misc]
+        lines.append(f"| {name} | {parameters:.2f} | {operations:.2f} | {rate:.2f} |")
     return "\n".join(lines)
 
 

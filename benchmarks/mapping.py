@@ -81,7 +81,9 @@ def one(scene: Path, out: Path, batch: int, warm: Path) -> dict[str, Any]:
     """sarcover's call, timed, in this process; before it, untimed, one on a small scene, as for the peers."""
     from sarcover import __version__
     from sarcover.mapping import map_scene
+    from sarcover.memory import keep_freed_memory
 
+    keep_freed_memory()  # as the command does
     model = model_for("pointwise", CLASSES, bands=BANDS, patch=PATCH)
     settings = {"overlap": OVERLAP, "batch": batch, "device": "cpu", "overwrite": True}
     map_scene(model, warm, out, **settings)

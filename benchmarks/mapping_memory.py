@@ -120,7 +120,9 @@ def model_for(
 def measure(scene: Path, out: Path, name: str, batch: int) -> dict[str, Any]:
     """Maps in this process; to be called once in a fresh one."""
     from sarcover.mapping import map_scene
+    from sarcover.memory import keep_freed_memory
 
+    keep_freed_memory()  # as the command does
     result = map_scene(model_for(name), scene, out, overlap=64, batch=batch, device="cpu", overwrite=True)
     return {
         "shape": result.shape,

@@ -26,6 +26,7 @@ import numpy as np
 import rasterio
 
 from real_lband import CASES, write_legend
+from rows import once
 from sarcover.config import (
     EvaluateSettings,
     FinetuneSettings,
@@ -173,9 +174,18 @@ def one(
 ) -> dict[str, Any]:
     """One finetuning and its score on the test split."""
     run = out / f"{store.name}-{fraction}-{seed}-{init}"
-    if (run / "gain.json").exists():
-        found: dict[str, Any] = json.loads((run / "gain.json").read_text())
-        return found
+    return once(run / "gain.json", lambda: _one(run, encoder, store, init, fraction, seed, args))
+
+
+def _one(
+    run: Path,
+    encoder: Path | None,
+    store: Path,
+    init: str,
+    fraction: float,
+    seed: int,
+    args: argparse.Namespace,
+) -> dict[str, Any]:
     cpu = time.process_time()
     finetune(
         FinetuneSettings(
@@ -216,7 +226,6 @@ def one(
         "oa": metrics["oa"],
         "cpu_seconds": time.process_time() - cpu,
     }
-    (run / "gain.json").write_text(json.dumps(row))
     print(json.dumps({"store": store.name, **row}), flush=True)
     return row
 

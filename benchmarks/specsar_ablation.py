@@ -19,20 +19,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ablation import signed, spread
+from model_costs import timed_finetune
+from rows import once, signed, spread
 from sarcover.config import EvaluateSettings, FinetuneSettings
 from sarcover.metrics import difference, read_blocks, scores
 from sarcover.metrics.blocks import blocks_path
 from sarcover.models import build_model
 from sarcover.patches import open_store
-from sarcover.training import evaluate, finetune
+from sarcover.training import evaluate
 from sentinel_stores import landscape_stores, terramesh_folds
 
 DATA = ("landscape", "terramesh")
@@ -48,48 +48,35 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def train(key: str, seed: int, store: Path, run: Path, args: Any) -> dict[str, Any]:
     """One training; its CPU seconds. One that is there is taken as it is."""
-    done = run / "trained.json"
-    if done.exists():
-        known: dict[str, Any] = json.loads(done.read_text())
-        return known
-    started, cpu = time.perf_counter(), time.process_time()
-    finetune(
-        FinetuneSettings(
-            data=str(store),
-            out=str(run),
-            model="specsar-former",
-            size=args.size,
-            clip_outliers=True,
-            steps=args.steps,
-            batch=args.batch,
-            learning_rate=args.rate,
-            weight_decay=0.01,
-            warmup=args.warmup,
-            validations=0,
-            keep="last",
-            seed=seed,
-            device=args.device,
-            precision=args.precision,
-            overwrite=True,
-            **ROWS[key][1],
-        )
+    settings = FinetuneSettings(
+        data=str(store),
+        out=str(run),
+        model="specsar-former",
+        size=args.size,
+        clip_outliers=True,
+        steps=args.steps,
+        batch=args.batch,
+        learning_rate=args.rate,
+        weight_decay=0.01,
+        warmup=args.warmup,
+        validations=0,
+        keep="last",
+        seed=seed,
+        device=args.device,
+        precision=args.precision,
+        overwrite=True,
+        **ROWS[key][1],
     )
-    result = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
-    done.write_text(json.dumps(result))
-    return result
+    return once(run / "trained.json", lambda: timed_finetune(settings))
 
 
 def score(run: Path, store: Path, split: str, args: Any) -> dict[str, Any]:
     """Scores of a run on a split of a store; those that are there are read."""
     path = run / f"{split}.json"
-    if path.exists():
-        known: dict[str, Any] = json.loads(path.read_text())
-        return known
-    return evaluate(
-        EvaluateSettings(
-            model=str(run), data=str(store), out=str(path), split=split, device=args.device, overwrite=True
-        )  # type: ignore[arg-type]
-    )
+    settings = EvaluateSettings(
+        model=str(run), data=str(store), out=str(path), split=split, device=args.device, overwrite=True
+    )  # type: ignore[arg-type]
+    return once(path, lambda: evaluate(settings))
 
 
 def landscape(out: Path, args: Any) -> dict[str, list[dict[str, Any]]]:
