@@ -169,3 +169,11 @@ def test_more_classes_than_a_map_can_hold():
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(SarcoverError, match="jaxa-hrlulc-9"):
         load_legend("jaxa-hrlulc")
+
+
+def test_a_raster_of_nothing_but_an_unknown_code_is_refused():
+    legend = load_legend("jaxa-hrlulc-9")
+    known = {*legend.ignore, 255, *(code for land in legend.classes for code in land.sources)}
+    strange = next(code for code in range(255, -1, -1) if code not in known)
+    with pytest.raises(SarcoverError, match=f"{strange} \\(12 pixels\\)"):
+        legend.encode(np.full((3, 4), strange, np.uint8))

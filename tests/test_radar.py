@@ -137,3 +137,13 @@ def test_equivalent_looks_leaves_invalid_pixels_out(array):
 def test_speckle_of_the_same_generator_is_the_same():
     first, second = (radar.gamma_speckle((5, 5), 3, np.random.default_rng(8)) for _ in range(2))
     assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("unit", ["dn", "amplitude", "linear_power", "uncalibrated"])
+def test_whole_numbers_looked_up_are_those_computed(unit, dtype):
+    numbers = np.arange(np.iinfo(dtype).max + 1, dtype=dtype).reshape(-1, 16).T
+    for calibration in (-83.0, -70.5):
+        found = radar.to_db(numbers, unit, calibration)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, radar.to_db(numbers.astype(np.float32), unit, calibration))

@@ -19,6 +19,7 @@ _PUBLIC = {
     "build_model": "sarcover.models",
     "load_model": "sarcover.bundle",
     "map_scene": "sarcover.mapping",
+    "map_blocks": "sarcover.mapping",
 }
 
 _ROOMS = (
@@ -32,6 +33,7 @@ __all__ = [
     "build_model",
     "load_legend",
     "load_model",
+    "map_blocks",
     "map_scene",
     "open_scene",
 ]
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from sarcover.bundle import load_model
     from sarcover.errors import SarcoverError
     from sarcover.legend import load_legend
-    from sarcover.mapping import map_scene
+    from sarcover.mapping import map_blocks, map_scene
     from sarcover.models import build_model
     from sarcover.scene import open_scene
 

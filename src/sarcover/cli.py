@@ -133,10 +133,12 @@ def _run(words: list[str], as_json: bool) -> int:
         return 0
     name, verb = words[0], VERBS.get(words[0])
     from sarcover.cli_adapter import nearest, parse
+    from sarcover.memory import keep_freed_memory
 
     if verb is None:
         raise SarcoverError(f"no verb '{name}'", do=f"the nearest is '{nearest(name, list(VERBS))}'")
     settings = parse(name, verb.settings, words[1:], positional=verb.positional, epilog=SHARED_FLAGS)
+    keep_freed_memory()
     with redirect_stdout(sys.stderr):  # what a library prints must not mix with the result
         result = as_object(plain(_job(verb)(settings)), getattr(settings, "out", None))
     if _first_process():

@@ -171,17 +171,20 @@ class Legend:
     def _translate(self, raster: NDArray[Any], known: dict[int, int]) -> NDArray[np.uint8]:
         raster = np.asarray(raster)
         flat = raster.reshape(-1)
-        result = np.empty(flat.shape, np.uint8)
         kind = raster.dtype.str, known is self._from_codes
         if kind not in self._made:
             self._made[kind] = _Table(known, raster.dtype)
         table = self._made[kind]
         unknown: dict[int, int] = {}
+        result = np.empty(flat.shape, np.uint8)
         for start in range(0, flat.size, _CHUNK):
             part = flat[start : start + _CHUNK]
             if part.dtype.kind == "f":
                 part = self._whole_numbers(part)
-            result[start : start + _CHUNK], strange = table(part)
+            found, strange = table(part)
+            if part.size == flat.size and not strange.size:
+                return found.reshape(raster.shape)
+            result[start : start + _CHUNK] = found
             if strange.size:
                 for code, count in zip(*np.unique(strange, return_counts=True), strict=True):
                     unknown[int(code)] = unknown.get(int(code), 0) + int(count)
@@ -225,12 +228,21 @@ class _Table:
             self.direct = self._search(every)
         self.bytes = b""  # as `direct`, _STRANGE for codes that are not known
         if dtype == np.uint8 and self.direct is not None and _STRANGE not in self.classes:
-            self.bytes = np.where(self.direct[1], self.direct[0], _STRANGE).astype(np.uint8).tobytes()
+            table = np.where(self.direct[1], self.direct[0], _STRANGE).astype(np.uint8)
+            self.bytes = table.tobytes()
+            # code - class, modulo 256, and the last code of those in a row that are known and have the same.
+            self.shift = np.arange(256, dtype=np.uint8) - table
+            breaks = np.flatnonzero((np.diff(self.shift) != 0) | ~self.direct[1][1:] | ~self.direct[1][:-1])
+            self.until = np.append(breaks, 255)[np.searchsorted(breaks, np.arange(256))]
+            self.until[~self.direct[1]] = -1
 
     def __call__(self, part: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         """Classes of the codes, and those codes that are not known."""
-        if self.bytes:  # several times as fast as indexing
-            translated = part.tobytes().translate(self.bytes)
+        if self.bytes and part.size:  # both ways several times as fast as indexing
+            least = part.min()
+            if part.max() <= self.until[least]:
+                return part - self.shift[least], part[:0]
+            translated = bytearray(part).translate(self.bytes)
             if bytes([_STRANGE]) not in translated:
                 return np.frombuffer(translated, np.uint8), part[:0]
         classes, known = self._search(part) if self.direct is None else (table[part] for table in self.direct)

@@ -25,8 +25,9 @@ from mapping_helpers import (
 from pyproj import Transformer
 from rasterio.shutil import copy
 
+from sarcover import map_blocks
 from sarcover.errors import SarcoverError
-from sarcover.mapping import MapResult, map_blocks, map_scene
+from sarcover.mapping import MapResult, map_scene
 from sarcover.scene import open_scene
 
 LEFT, TOP = 400_000, 4_000_000

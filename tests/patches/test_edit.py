@@ -10,6 +10,8 @@ import pytest
 import yaml
 from matplotlib.image import imread
 from patch_helpers import distinct_dn, make_store, placed, write_legend, write_raster, write_scene
+from rasterio.crs import CRS
+from rasterio.transform import from_origin
 
 from sarcover.cli import main
 from sarcover.config import PrepareSettings, StoreFilterSettings, StoreMergeSettings, StoreShowSettings
@@ -269,3 +271,19 @@ def test_the_command_line_takes_two_words(capsys, tmp_path, made):
     assert "store filter" in capsys.readouterr().out
     assert main(["store", "merge", "--help"]) == 0
     assert "usage: sarcover store merge" in capsys.readouterr().out
+
+
+def test_patches_across_the_antimeridian_are_found_from_either_side(tmp_path):
+    place = from_origin(179.99, 10, 0.0001, 0.0001)  # 256 columns: to 180.0156
+    scene = write_scene(tmp_path / "s.tif", distinct_dn(64, 256), crs=CRS.from_epsg(4326), transform=place)
+    store, _ = make_store(tmp_path / "store", scene, split="none", patch=32)
+    middles = store.index.geometry.centroid.x
+    assert middles.between(-180, 180).all()
+    assert (middles < 0).any()
+    for number, (bounds, expected) in enumerate(
+        [((179.9, 9, -179.9, 11), 16), ((-180, 9, -179.9, 11), 10), ((179.0, 9, 179.9999, 11), 8)]
+    ):
+        kept = filter_store(
+            StoreFilterSettings(str(tmp_path / "store"), str(tmp_path / f"f{number}"), bounds=bounds)
+        )
+        assert kept["patches"]["train"] == expected

@@ -17,7 +17,9 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 
 from sarcover import SarcoverError
-from sarcover.patches.grids import Grid, coincide
+from sarcover.patches.companions import Companions
+from sarcover.patches.grids import Degrees, Grid, coincide
+from sarcover.scene import open_scene
 
 
 def grid_of(store, name):
@@ -118,3 +120,45 @@ def test_the_first_scenes_pixels_are_taken_where_only_a_system_is_asked_for(tmp_
     assert transform.a == pytest.approx(10, rel=5e-3)  # a zone off, UTM stretches
     assert transform.a == -transform.e
     assert store.meta.scenes[0]["crs"] != UTM.to_wkt()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "meet"),
+    [
+        ((10, 0, 11, 1), (10.9, 0.9, 12, 2), True),
+        ((10, 0, 11, 1), (11.1, 0, 12, 1), False),
+        ((10, 0, 11, 1), (10, 1.1, 11, 2), False),
+        ((179, 0, -179, 1), (-179.5, 0, -179.2, 1), True),  # across the antimeridian
+        ((179, 0, -179, 1), (179.2, 0, 179.5, 1), True),
+        ((179, 0, -179, 1), (170, 0, 178, 1), False),
+        ((179, 0, 181, 1), (-180, 0, -179.5, 1), True),  # longitudes beyond it
+        ((-180, -90, 180, 90), (5, 5, 6, 6), True),
+    ],
+)
+def test_boxes_meet_also_across_the_antimeridian(one, other, meet):
+    assert Degrees(*one).meets(Degrees(*other)) is meet
+    assert Degrees(*other).meets(Degrees(*one)) is meet
+
+
+def test_ground_that_nobody_knows_may_be_anywhere():
+    disc = CRS.from_proj4("+proj=geos +h=35785831 +lon_0=140 +units=m")
+    local = CRS.from_wkt('LOCAL_CS["here",UNIT["metre",1]]')
+    around = Affine(3000, 0, -6e6, 0, -3000, 6e6)
+    for crs in (disc, local):
+        assert Degrees.around(crs, around, (4000, 4000)).meets(Degrees(139, 35, 140, 36))
+
+
+def test_of_many_label_tiles_only_those_near_a_scene_are_laid_on_it(tmp_path):
+    scene = open_scene(write_scene(tmp_path / "s.tif", distinct_dn(64, 64)))
+    labels = np.ones((64, 64), np.uint8)
+    near = write_raster(tmp_path / "near.tif", labels, transform=scene.transform)
+    far = [
+        write_raster(
+            tmp_path / f"far{n}.tif",
+            labels,
+            transform=scene.transform * Affine.translation(64 * (100 + n), 0),
+        )
+        for n in range(3)
+    ]
+    found = Companions.find([str(tmp_path / "near.tif"), *map(str, far)], "labels", alone=True)
+    assert found.of(scene) == [near]

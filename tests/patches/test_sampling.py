@@ -15,7 +15,7 @@ from sarcover.errors import SarcoverError
 from sarcover.legend import load_legend
 from sarcover.patches import sampling
 from sarcover.patches.anchors import Anchors
-from sarcover.patches.histogram import count_codes
+from sarcover.patches.histogram import CodeCounter
 from sarcover.patches.sampling import allocate, sample_anchors
 
 
@@ -67,11 +67,19 @@ def test_the_power_goes_from_all_pixels_alike_to_more_for_the_rare():
     np.testing.assert_allclose(allocate(pixels, 1000, 2.0), 1000 * shares / shares.sum(), atol=1)
 
 
-@given(seed=st.integers(0, 99), high=st.sampled_from([2, 16, 256]), size=st.integers(0, 70_000))
+@given(
+    seed=st.integers(0, 99),
+    high=st.sampled_from([2, 16, 256]),
+    size=st.integers(0, 70_000) | st.integers(2**20 - 9, 2**20 + 9),
+)
 @settings(max_examples=20, deadline=None)
-def test_codes_are_counted_exactly(seed, high, size):
+def test_codes_are_counted_and_found_exactly(seed, high, size):
     codes = np.random.default_rng(seed).integers(0, high, size).astype(np.uint8)
-    np.testing.assert_array_equal(count_codes(codes), np.bincount(codes, minlength=256))
+    counter = CodeCounter()
+    for piece in (codes, codes[: size // 2]):  # the second finds the memory of the first
+        np.testing.assert_array_equal(counter.count(piece), np.bincount(piece, minlength=256))
+        for code in (0, high - 1):
+            np.testing.assert_array_equal(counter.positions(piece, code), np.flatnonzero(piece == code))
 
 
 def test_counts_are_exact_and_anchors_lie_on_their_class_once(tmp_path, legend):
@@ -205,13 +213,14 @@ def test_anchors_are_geoparquet(tmp_path, legend):
     assert np.array(back.tiles)[back.tile].tolist() == np.array(anchors.tiles)[anchors.tile].tolist()
 
 
-@pytest.mark.parametrize(("crs", "left"), [(32601, 179.95), (32660, 179.95), (3413, -45.0)])
+@pytest.mark.parametrize(("crs", "left"), [(32601, 179.95), (32660, 179.95), (3413, -45.0), (4326, 179.95)])
 def test_anchors_are_found_in_scenes_across_the_antimeridian_and_at_the_pole(crs, left):
     from sarcover.patches.grids import Grid
 
     lat = 89.0 if crs == 3413 else 60.0
     x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(left, lat)
-    grid = Grid("s", CRS.from_epsg(crs), from_origin(x - 5000, y + 5000, 100, 100), (100, 160))
+    size = 0.001 if crs == 4326 else 100
+    grid = Grid("s", CRS.from_epsg(crs), from_origin(x - 50 * size, y + 50 * size, size, size), (100, 160))
     rng = np.random.default_rng(0)
     rows, cols = rng.integers(0, 100, 50), rng.integers(0, 160, 50)
     x, y = grid.to_world(rows + 0.5, cols + 0.5)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -128,6 +129,20 @@ def test_a_scene_without_georeference_takes_a_raster_of_its_size(write):
     assert np.array_equal(grid.read(Window(3, 4, 5, 6)), labels[4:10, 3:8])
     with pytest.raises(SarcoverError, match="expected 81 x 60 px; got 80 x 60 px"):
         OnGrid(raster, None, Affine.identity(), (60, 81))
+
+
+@pytest.mark.parametrize(("across", "down"), [(1, 1), (1, -1), (-1, 1), (-1, -1)])
+def test_without_a_coordinate_system_mirrored_axes_are_turned_back(write, across, down):
+    labels = codes(SHAPE)
+    ours = Affine(10, 0, 0, 0, -10, 0)  # from north to south, as maps are
+    theirs = Affine(10 * across, 0, 0, 0, -10 * down, 0)
+    path = write("labels.tif", labels, crs=None)
+    with rasterio.open(path, "r+") as raster:
+        raster.transform = theirs
+    on_grid = OnGrid(path, None, ours, SHAPE)
+    expected = labels[::down, ::across]
+    np.testing.assert_array_equal(on_grid.read(), expected)
+    np.testing.assert_array_equal(on_grid.read(Window(7, 11, 20, 30)), expected[11:41, 7:27])
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ GDAL_OPTIONS = {
     "GDAL_HTTP_TIMEOUT": 60,
     "GDAL_HTTP_CONNECTTIMEOUT": 20,
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "GDAL_CACHEMAX": 128,
+    "GDAL_CACHEMAX": 128 * 2**20,  # bytes
 }
 REFLECTANCE = 10_000  # numbers of our optical files a unit of reflectance
 _OFFSET_FROM = 4.0  # processing baseline of Sentinel-2 from which 1000 is added to reflectance x 10000

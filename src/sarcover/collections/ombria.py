@@ -14,6 +14,7 @@ beside training chips cannot be proved.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from sarcover.collections.base import Collection, Findings, Folders, Item
@@ -80,13 +81,10 @@ OMBRIA = Collection(
     counts=_PUBLISHED,
     recode={255: 1},
 )
-OMBRIA_2021 = Collection(
+OMBRIA_2021 = replace(
+    OMBRIA,
     name="ombria-2021",
     title="OMBRIA, tested on the floods of 2021",
     find=find_2021,
-    legend="ombria",
-    unit="uncalibrated",
-    sizes=((256, 256),),
     counts=_EVENTS_PUBLISHED,
-    recode={255: 1},
 )

@@ -31,7 +31,7 @@ from sarcover.metrics import scores
 from sarcover.progress import progress
 
 _CONFUSIONS = 5  # the most frequent ones are told
-_CACHE = 256  # MiB: the blocks under a strip of a wide map
+_CACHE = 256 * 2**20  # bytes: the blocks under a strip of a wide map
 _DIGITS = 6  # significant digits of a number: far more than any of them is good for
 
 

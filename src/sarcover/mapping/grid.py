@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from sarcover.scene.places import (
     lattice_place,
     read_crs,
     resolution_in,
+    same_grid,
     snapped,
 )
 
@@ -93,7 +93,7 @@ def output_grid(scenes: Sequence[Scene], request: GridRequest) -> Grid:
     own = north_up(Place(first.shape, first.crs, first.transform))
     rotated = own.transform.b != 0 or own.transform.d != 0
     asked = request.resolution is not None or (crs is not None and (crs != own.crs or rotated))
-    alone = all(_same(own, north_up(Place(each.shape, each.crs, each.transform))) for each in scenes)
+    alone = all(same_grid(own, north_up(Place(each.shape, each.crs, each.transform))) for each in scenes)
     if not asked and alone and request.bounds is None:
         return Grid(own, Span(0, own.shape[0], own.shape[0]), Span(0, own.shape[1], own.shape[1]))
     _need_georeference(scenes)
@@ -136,14 +136,6 @@ def _on_own(scenes: Sequence[Scene], own: Place, bounds: Bounds | None) -> Grid:
     transform = union.transform * Affine.translation(left, top)
     place = Place((bottom - top, right - left), union.crs, transform)
     return Grid(place, Span(top, bottom - top, union.shape[0]), Span(left, right - left, union.shape[1]))
-
-
-def _same(one: Place, other: Place) -> bool:
-    if one.shape != other.shape or one.crs != other.crs:
-        return False
-    there = ~one.transform * other.transform
-    corners = ((0, 0), (one.shape[1], 0), (0, one.shape[0]), one.shape[::-1])
-    return all(math.dist(there * corner, corner) < 0.01 for corner in corners)
 
 
 def _need_georeference(scenes: Sequence[Scene]) -> None:

@@ -19,7 +19,7 @@ from sarcover.bundle import Bundle
 from sarcover.config import Unit
 from sarcover.errors import SarcoverError
 from sarcover.scene import OpticalOnGrid, Scene, open_optical, open_scene
-from sarcover.scene.optical_on_grid import HasGrid
+from sarcover.scene.places import Placed
 
 logger = logging.getLogger(__name__)
 
@@ -194,7 +194,7 @@ def _radiometric_offset(bundle: Bundle, scene: Scene) -> float:
     return offset
 
 
-def companion(bundle: Bundle, grid: HasGrid, name: str, files: Sequence[str | Path]) -> OpticalOnGrid | None:
+def companion(bundle: Bundle, grid: Placed, name: str, files: Sequence[str | Path]) -> OpticalOnGrid | None:
     """The optical companion on a grid; None for models that take none, or do without.
 
     Args:

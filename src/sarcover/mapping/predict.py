@@ -216,7 +216,7 @@ def _result(product: MapProduct, job: Job, count: _Count, resumed: int, seconds:
     return MapResult(
         path=outputs.out,
         confidence=outputs.layer("confidence") if "confidence" in outputs.layers else None,
-        files=tuple(outputs.files),
+        files=(*outputs.files, outputs.class_names),
         shape=(height, width),
         counts={cls.name: int(product.histogram[cls.code]) for cls in product.legend.classes},
         valid_share=1 - nodata / (height * width),

@@ -121,7 +121,7 @@ class WorkingRaster:
         plain = self.path.with_suffix(".plain.tif")
         with disk_errors(self.out), gdal_errors(self.out), _no_georeference_is_fine():
             self._write_plain(plain)
-            with rasterio.open(plain, "r+") as raster:
+            with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"), rasterio.open(plain, "r+") as raster:
                 raster.build_overviews(_levels(self.shape), self.look.resampling)
             if plain.stat().st_size < self._bytes_with_overviews():
                 raise RasterioError("the working file is incomplete")

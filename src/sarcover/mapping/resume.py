@@ -21,15 +21,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from sarcover.errors import SarcoverError
-from sarcover.files import disk_errors, read_json, write_json
-from sarcover.lock import LOCK, lock_folder
+from sarcover.files import disk_errors, write_json
+from sarcover.lock import LOCK, discard, take_up
 from sarcover.mapping.carry import FileCarry
 from sarcover.mapping.raster import WorkingRaster
 from sarcover.mapping.stream import Piece
@@ -37,7 +36,7 @@ from sarcover.mapping.stream import Piece
 logger = logging.getLogger(__name__)
 
 _SYNC_SECONDS = 15.0  # what a power cut may cost; a killed process loses nothing that is in the journal
-_JOB, _JOURNAL, _READY, _DONE = "job.json", "journal.jsonl", "ready", "done.json"
+_JOURNAL, _READY, _DONE = "journal.jsonl", "ready", "done.json"
 
 
 @dataclass(frozen=True)
@@ -110,12 +109,9 @@ class Workplace:
         with disk_errors(self.out):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(_gone(self.out), ignore_errors=True)
-            self._lock = lock_folder(self.folder, str(self.out))
-            try:
-                self._take_up()
-            except BaseException:
-                os.close(self._lock)
-                raise
+            self._lock, kept = take_up(self.folder, str(self.out), self._job, self._refuse_others)
+            if kept:
+                self._finished = int((self.folder / _JOURNAL).exists())
         return self
 
     def __exit__(
@@ -129,10 +125,7 @@ class Workplace:
         if worth or isinstance(error, GeneratorExit):
             logger.warning("%s: what is finished is kept; the same command goes on with it", self.out)
         else:
-            gone = _gone(self.out)  # a killed removal must not look like an unfinished map
-            with suppress(OSError):
-                os.replace(self.folder, gone)
-            shutil.rmtree(gone, ignore_errors=True)
+            discard(self.folder, _gone(self.out))
         os.close(self._lock)
 
     def bytes_there(self) -> int:
@@ -221,28 +214,12 @@ class Workplace:
                 if (ready / final.name).exists():
                     os.replace(ready / final.name, final)
 
-    def _take_up(self) -> None:
-        """Keeps the folder's content if it is of this job, else empties it."""
-        before = None
-        try:
-            before = read_json(self.folder / _JOB)
-        except SarcoverError:
-            if any(entry.name not in (LOCK, _JOURNAL) for entry in self.folder.iterdir()):
-                raise SarcoverError(
-                    f"{self.folder} holds something that is not an unfinished map", do="remove it"
-                ) from None
-        if before == self._job:
-            self._finished = int((self.folder / _JOURNAL).exists())
-            return
-        if before is not None:
-            changed = [key for key in self._job if before.get(key) != self._job[key]]
-            logger.warning("%s: starts over, for %s changed", self.out, ", ".join(changed) or "the job")
-        for entry in self.folder.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            elif entry.name != LOCK:
-                entry.unlink()
-        write_json(self.folder / _JOB, self._job)
+    def _refuse_others(self) -> None:
+        """Refuses a folder that does not say its job and holds more than a run that was killed at once."""
+        if any(entry.name not in (LOCK, _JOURNAL) for entry in self.folder.iterdir()):
+            raise SarcoverError(
+                f"{self.folder} holds something that is not an unfinished map", do="remove it"
+            ) from None
 
     def _is_true(self, record: Record) -> bool:
         """Whether a record is the next one, and the rasters hold what it says."""

@@ -100,5 +100,5 @@ class Normalisation(nn.Module):
         x = x.to(self.mean.dtype)
         if self.clipped:
             x = torch.clamp(x, self.lower[:, None, None], self.upper[:, None, None])
-        normalised = (x - self.mean[:, None, None]) / self.std[:, None, None]
+        normalised = (x - self.mean[:, None, None]).div_(self.std[:, None, None])
         return torch.where(valid[:, None], normalised, 0.0)

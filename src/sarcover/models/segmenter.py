@@ -195,7 +195,7 @@ def _input(batch: Mapping[str, Tensor], name: str, mask: str, norm: Normalisatio
             got=f"{tuple(x.shape)}",
             do="choose the bands that the model was trained with",
         )
-    valid = torch.isfinite(x).all(1)
+    valid = torch.isfinite(x.sum(1))  # of all bands; no sum of dB overflows
     if mask in batch:
         valid = valid & batch[mask]
     return norm(x, valid), valid

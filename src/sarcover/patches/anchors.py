@@ -12,14 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyproj
 from numpy.typing import NDArray
-from rasterio.crs import CRS
-from rasterio.warp import transform_bounds
 
 from sarcover.legend import Legend
-from sarcover.patches.grids import Grid, reproject
-
-_DEGREES = CRS.from_epsg(4326)
-_MARGIN = 0.01  # degrees around a scene: anchors near it are projected to see whether they lie in it
+from sarcover.patches.grids import DEGREES, Degrees, Grid, reproject
+from sarcover.scene.resample import Placement
 
 
 @dataclass(frozen=True)
@@ -49,23 +45,16 @@ class Anchors:
         """Those that lie in a scene, by its pixels; none in a scene without georeference."""
         if grid.crs is None:
             return ScenePoints(np.empty(0, np.int64), np.empty(0, np.int64))
-        near = self._near(grid)
-        x, y = reproject(_DEGREES, grid.crs, self.lon[near], self.lat[near])
+        # Those near it, cheaply; then by its pixels.
+        near = np.flatnonzero(Degrees.around(grid.crs, grid.transform, grid.shape).holds(self.lon, self.lat))
+        x, y = reproject(DEGREES, grid.crs, self.lon[near], self.lat[near])
+        place = Placement(grid.crs, grid.transform, grid.shape)
         with np.errstate(invalid="ignore"):
-            rows, cols = (np.floor(axis) for axis in grid.to_pixels(x, y))
+            rows, cols = (np.floor(axis) for axis in place.pixels_at(x, y))
             inside = (rows >= 0) & (rows < grid.shape[0]) & (cols >= 0) & (cols < grid.shape[1])
         rows, cols = rows[inside].astype(np.int64), cols[inside].astype(np.int64)
         order = np.lexsort((cols, rows))
         return ScenePoints(rows[order], cols[order])
-
-    def _near(self, grid: Grid) -> NDArray[np.int64]:
-        """Those that may lie in a scene, cheaply; across the antimeridian west is greater than east."""
-        height, width = grid.shape
-        x, y = grid.to_world(np.array([0.0, 0, height, height]), np.array([0.0, width, 0, width]))
-        west, south, east, north = transform_bounds(grid.crs, _DEGREES, x.min(), y.min(), x.max(), y.max())
-        near = (self.lat >= south - _MARGIN) & (self.lat <= north + _MARGIN)
-        after, before = self.lon >= west - _MARGIN, self.lon <= east + _MARGIN
-        return np.flatnonzero(near & (after & before if west <= east else after | before))
 
     def write(self, path: Path, legend: Legend) -> None:
         """GeoParquet 1.0: geometry, class (0..K-1), name, tile, row, col.
@@ -89,7 +78,10 @@ class Anchors:
             }
         )
         table = table.replace_schema_metadata({"geo": json.dumps(_geo())})
-        pq.write_table(table, path, use_dictionary=["class", "name", "tile"])
+        # Compression, and statistics of the other columns, take as long as all the rest and help nobody.
+        pq.write_table(
+            table, path, compression="none", use_dictionary=["name", "tile"], write_statistics=["row"]
+        )
 
     @staticmethod
     def read(path: Path) -> Anchors:

@@ -90,7 +90,7 @@ def gather_collected(
     scenes, warnings = fit_together(opened)
     scenes = on_one_grid(scenes, settings.crs, settings.resolution)
     companions = tuple(path for item in items for path in item.optical)
-    kind = optical_kind(Companions(companions, frozenset(), alone=False))
+    kind = optical_kind(Companions(companions, {}, alone=False))
     sources = [
         _source(scene, item, legend, kind, collected) for scene, item in zip(scenes, items, strict=True)
     ]

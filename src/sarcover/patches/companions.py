@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sarcover.errors import SarcoverError, UnreadableError
 from sarcover.patches.failures import Failures
+from sarcover.patches.grids import Degrees
 from sarcover.scene import OnGrid, Optical, OpticalOnGrid, Scene, open_optical
 from sarcover.scene.safe import is_radar, is_safe
 from sarcover.scene.sentinel2 import open_raster
@@ -21,12 +22,12 @@ class Companions:
 
     Attributes:
         paths: in order of name, so the order in which the user named them decides nothing.
-        placed: those with georeference.
+        placed: the ground of those with georeference.
         alone: there is one scene, and all are its.
     """
 
     paths: tuple[Path, ...]
-    placed: frozenset[Path]
+    placed: Mapping[Path, Degrees]
     alone: bool
 
     @staticmethod
@@ -45,22 +46,27 @@ class Companions:
             named = path.is_file() or is_safe(path)
             inside = [path] if named else [p for p in path.iterdir() if _is_raster(p)]
             if not inside:
-                raise SarcoverError(f"no rasters in {path}", expected=f"files with {' '.join(RASTERS)}")
+                raise SarcoverError(
+                    f"no rasters in {path}",
+                    expected=f"files with {' '.join(RASTERS)}",
+                    do=f"correct --{setting}",
+                )
             found.update(inside)
-        ordered, placed = [], set()
+        ordered, placed = [], {}
         for path in sorted(found, key=lambda path: (path.name, path)):
             try:
-                georeferenced = open_raster(path).info.crs is not None
+                info = open_raster(path).info
             except UnreadableError as error:
                 if failures is None:
                     raise
                 failures.add(str(path), error)
                 continue
             ordered.append(path)
-            placed.update([path] if georeferenced else [])
+            if info.crs is not None:
+                placed[path] = Degrees.around(info.crs, info.transform, info.shape)
         if paths and not ordered:
             raise SarcoverError(f"none of --{setting} can be read", got="; ".join(map(str, sorted(found))))
-        return Companions(tuple(ordered), frozenset(placed), alone)
+        return Companions(tuple(ordered), placed, alone)
 
     def of(self, scene: Scene) -> list[Path]:
         """The rasters that may belong to a scene.
@@ -68,14 +74,17 @@ class Companions:
         Where scene and raster are georeferenced, the ground decides. Without georeference a raster belongs
         to the only scene, else to the scene of its name, else to the scene of its folder.
         """
-        by_ground = self.placed if scene.crs is not None else frozenset()
-        loose = [path for path in self.paths if path not in by_ground]
+        placed = self.placed if scene.crs is not None else {}
+        loose = [path for path in self.paths if path not in placed]
         if not self.alone:
             stems = {scene.name, *(path.stem for path in scene.paths)}
             folders = {path.parent.resolve() for path in scene.paths}
             named = [path for path in loose if path.stem in stems]
             loose = named or [path for path in loose if path.parent.resolve() in folders]
-        return [path for path in self.paths if path in by_ground or path in loose]
+        # Of a country's hundred tiles and a season's thousand scenes, few meet: only those are looked at.
+        ground = Degrees.around(scene.crs, scene.transform, scene.shape) if placed else None
+        near = {path for path, box in placed.items() if ground is not None and box.meets(ground)}
+        return [path for path in self.paths if path in near or path in loose]
 
 
 def _is_raster(path: Path) -> bool:

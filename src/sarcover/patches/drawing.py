@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sarcover.patches.histogram import count_codes
+from sarcover.patches.histogram import CodeCounter
 from sarcover.patches.labels import LabelTile
 
 _SEARCH = 0.008  # a class of which a larger part is wanted is searched for: then that costs less
@@ -62,16 +62,16 @@ def draw_tile(
         SarcoverError: codes that the legend does not know, with their numbers.
         UnreadableError: the file is broken.
     """
-    rng = generator(seed, tile)
+    rng, counter = generator(seed, tile), CodeCounter()
     seen = np.zeros(256, np.int64)
     found = [Lots(float(limit)) for limit in limits]
     width = tile.file.info.shape[1]
     for window in tile.windows():
         codes = tile.read(window)
-        counts = count_codes(codes)
+        counts = counter.count(codes)
         seen += counts
         first = int(window.row_off) * width + int(window.col_off)
-        for number, lots, at in _candidates(rng, tile, codes, counts, [one.limit for one in found]):
+        for number, lots, at in _candidates(rng, counter, tile, codes, counts, [one.limit for one in found]):
             rows, cols = np.divmod(at, int(window.width))
             found[number].add(lots, first + rows * width + cols, enough)
     return tile.per_class(seen), found
@@ -79,6 +79,7 @@ def draw_tile(
 
 def _candidates(
     rng: np.random.Generator,
+    counter: CodeCounter,
     tile: LabelTile,
     codes: NDArray[np.uint8],
     counts: NDArray[np.int64],
@@ -102,7 +103,7 @@ def _candidates(
         kept = _thin(rng, int(counts[code]), limit_of[code])
         if len(kept):
             lots = limit_of[code] * rng.random(len(kept))
-            yield int(tile.class_of[code]), lots, np.flatnonzero(codes == code)[kept]
+            yield int(tile.class_of[code]), lots, counter.positions(codes, int(code))[kept]
 
 
 def _thin(rng: np.random.Generator, size: int, share: float) -> NDArray[np.int64]:

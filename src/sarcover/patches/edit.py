@@ -22,6 +22,7 @@ from sarcover.errors import SarcoverError
 from sarcover.files import atomic_folder, read_json
 from sarcover.legend import IGNORE
 from sarcover.patches.finish import finish_store
+from sarcover.patches.grids import on_one_side
 from sarcover.patches.statistics import Moments
 from sarcover.patches.store import SPLITS, PatchStore, StoreMeta, open_store
 from sarcover.patches.writer import ShardWriter, fingerprint
@@ -80,7 +81,9 @@ def filter_store(settings: StoreFilterSettings) -> dict[str, Any]:
     store = open_store(settings.store)
     rows = np.flatnonzero(_wanted(store, settings))
     if not len(rows):
-        raise SarcoverError("no patch of the store passes the filter", do="ask for less")
+        raise SarcoverError(
+            "no patch of the store passes the filter", expected=_what_is_there(store), do="ask for less"
+        )
     with atomic_folder(settings.out, marker="store.yaml", overwrite=settings.overwrite) as folder:
         first = store.read(int(rows[0]))
         layers: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
@@ -136,7 +139,7 @@ def _statistics(store: PatchStore) -> tuple[dict[str, list[float]], dict[str, li
         for row in rows:
             patch = store.read(int(row))
             own = patch["label"] != IGNORE if meta.share_context else np.ones_like(patch["valid"])
-            db = radar.to_db(patch["sar"].astype(np.float32), meta.unit, meta.calibration_db)
+            db = radar.to_db(patch["sar"], meta.unit, meta.calibration_db)
             sar.add(db, patch["valid"] & own)
             if meta.optical_scale:
                 reflectance = patch["optical"].astype(np.float64) / meta.optical_scale
@@ -164,7 +167,7 @@ def _wanted(store: PatchStore, settings: StoreFilterSettings) -> NDArray[np.bool
             False
         ).to_numpy()
     if settings.bounds:
-        wanted &= index.geometry.intersects(shapely.box(*settings.bounds)).to_numpy()
+        wanted &= _within(index, *settings.bounds)
     if settings.classes:
         names = store.meta.legend.names if store.meta.legend else []
         _refuse_unknown("class", settings.classes, set(names))
@@ -184,6 +187,30 @@ def _wanted(store: PatchStore, settings: StoreFilterSettings) -> NDArray[np.bool
                 got=str(error),
             ) from error
     return wanted
+
+
+def _within(
+    index: geopandas.GeoDataFrame, west: float, south: float, east: float, north: float
+) -> NDArray[np.bool_]:
+    """(N,) which footprints reach into a box of degrees; `west` may be greater than `east`."""
+    east = east if west <= east else east + 360
+    boxes = [shapely.box(west + turn, south, east + turn, north) for turn in (-360, 0, 360)]
+    reach: NDArray[np.bool_] = index.geometry.intersects(shapely.union_all(boxes)).to_numpy()
+    return reach
+
+
+def _what_is_there(store: PatchStore) -> str:
+    """Splits, dates and ground of a store, in words."""
+    index = store.index
+    words = ["splits " + ", ".join(split for split in SPLITS if store.meta.patches[split])]
+    dates = sorted(set(index["date"].dropna()))
+    words += [f"dates {dates[0]} to {dates[-1]}"] if dates else []
+    placed = index[~index.geometry.is_empty]
+    if len(placed):
+        boxes = on_one_side(placed.geometry.bounds.to_numpy())
+        (west, south), (east, north) = boxes[:, :2].min(0).tolist(), boxes[:, 2:].max(0).tolist()
+        words.append(f"bounds {west:.4f} {south:.4f} {east - 360 * (east > 180):.4f} {north:.4f}")
+    return "; ".join(words)
 
 
 def _refuse_unknown(what: str, chosen: Sequence[str], known: set[str]) -> None:

@@ -12,9 +12,14 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Geod, Transformer
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.warp import transform_bounds
 from shapely import Polygon
 
+from sarcover.scene.raster import READ_ERRORS
+
 Positions = tuple[NDArray[np.float64], NDArray[np.float64]]
+DEGREES = CRS.from_epsg(4326)
 _ELLIPSOID = Geod(ellps="WGS84")
 
 
@@ -52,21 +57,74 @@ class Grid:
         if self.crs is None:
             return None
         rows, cols = np.array([row, row + 1, row]), np.array([col, col, col + 1])
-        lon, lat = reproject(self.crs, CRS.from_epsg(4326), *self.to_world(rows, cols))
+        lon, lat = reproject(self.crs, DEGREES, *self.to_world(rows, cols))
         _, _, metres = _ELLIPSOID.inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])
         return float(metres[0]), float(metres[1])
 
     def footprints(self, rows: NDArray[np.int64], cols: NDArray[np.int64], side: int) -> NDArray[np.object_]:
-        """Polygons in EPSG:4326 of windows, ending at the scene's edge; empty without georeference."""
+        """Polygons in EPSG:4326 of windows, ending at the scene's edge; empty without georeference.
+
+        Their middles have longitudes from -180 to 180; across the antimeridian a polygon reaches beyond.
+        """
         if self.crs is None:
             return np.full(len(rows), Polygon(), np.object_)
         below, right = np.minimum(rows + side, self.shape[0]), np.minimum(cols + side, self.shape[1])
         corners = np.stack([rows, rows, below, below], 1), np.stack([cols, right, right, cols], 1)
         x, y = self.to_world(*(axis.astype(np.float64) for axis in corners))
-        polygons: NDArray[np.object_] = shapely.polygons(
-            np.stack(reproject(self.crs, CRS.from_epsg(4326), x, y), axis=-1)
-        )
+        lon, lat = reproject(self.crs, DEGREES, x, y)
+        with np.errstate(invalid="ignore"):  # infinity is where there is no such ground
+            lon = lon - 360 * np.rint((lon - lon[:, :1]) / 360)  # all on the side of the first
+            lon -= 360 * np.floor((lon.mean(1, keepdims=True) + 180) / 360)
+        polygons: NDArray[np.object_] = shapely.polygons(np.stack([lon, lat], axis=-1))
         return polygons
+
+
+@dataclass(frozen=True)
+class Degrees:
+    """A box of longitudes and latitudes; across the antimeridian `west` is greater than `east`."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+    @staticmethod
+    def around(crs: CRS, transform: Affine, shape: tuple[int, int], margin: float = 0.01) -> Degrees:
+        """That of a pixel grid, a little wider; all of the earth where the corners lie nowhere."""
+        cols, rows = np.array([0.0, shape[1], 0.0, shape[1]]), np.array([0.0, 0.0, shape[0], shape[0]])
+        x, y = _apply(transform, cols, rows)
+        try:
+            bounds = transform_bounds(crs, DEGREES, x.min(), y.min(), x.max(), y.max())
+        except (*READ_ERRORS, CRSError):
+            bounds = (math.inf,)
+        if not all(map(math.isfinite, bounds)):
+            return Degrees(-180.0, -90.0, 180.0, 90.0)
+        west, south, east, north = bounds
+        return Degrees(west - margin, south - margin, east + margin, north + margin)
+
+    def holds(self, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of some places lie in it."""
+        west, east = self._stretch()
+        return (lat >= self.south) & (lat <= self.north) & ((lon - west) % 360 <= east - west)
+
+    def meets(self, other: Degrees) -> bool:
+        """Whether two boxes share ground."""
+        if self.south > other.north or other.south > self.north:
+            return False
+        turns = (0.0, -360.0, 360.0)
+        (west, east), (other_west, other_east) = self._stretch(), other._stretch()
+        return any(west <= other_east + turn and other_west + turn <= east for turn in turns)
+
+    def _stretch(self) -> tuple[float, float]:
+        return self.west, self.east if self.west <= self.east else self.east + 360
+
+
+def on_one_side(bounds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Boxes west, south, east, north (n, 4), those of negative longitude a turn further if that brings them
+    together: on both sides of the antimeridian.
+    """
+    shifted = bounds + np.where(bounds[:, :1] < 0, [360, 0, 360, 0], 0)
+    return shifted if np.ptp(shifted[:, ::2]) < np.ptp(bounds[:, ::2]) else bounds
 
 
 def reproject(source: CRS, target: CRS, x: NDArray[np.float64], y: NDArray[np.float64]) -> Positions:

@@ -233,7 +233,7 @@ class Harvest:
 
     def _measure(self, patch: Layers, mine: NDArray[np.bool_]) -> None:
         """Takes the valid pixels (P, P) of the split itself: context of others belongs to no statistics."""
-        db = radar.to_db(patch["sar"].astype(np.float32), self.scene.unit, self.scene.calibration_db)
+        db = radar.to_db(patch["sar"], self.scene.unit, self.scene.calibration_db)
         self.sar_moments.add(db, patch["valid"] & mine)
         if self.optical and self.optical_moments:
             reflectance = patch["optical"].astype(np.float64) / self.optical.scale

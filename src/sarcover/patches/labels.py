@@ -12,7 +12,7 @@ from rasterio.windows import Window
 
 from sarcover.errors import SarcoverError
 from sarcover.legend import IGNORE, Legend
-from sarcover.patches.histogram import count_codes
+from sarcover.patches.histogram import CodeCounter
 from sarcover.scene.raster import RasterFile
 
 _WINDOW = 4 * 2**20  # pixels read at a time, about
@@ -63,10 +63,10 @@ class LabelTile:
         """(n, K) share of each class in one of `part` small windows, of any place: what to expect."""
         small = list(self.windows(_LOOK, 512))
         chosen = np.sort(rng.choice(len(small), -(-len(small) // part), replace=False))
-        shares = []
+        shares, counter = [], CodeCounter()
         for window in (small[number] for number in chosen):
             codes = self.read(window)
-            shares.append(self.per_class(count_codes(codes), refuse=False) / codes.size)
+            shares.append(self.per_class(counter.count(codes), refuse=False) / codes.size)
         return np.array(shares)
 
     def per_class(self, counts: NDArray[np.int64], *, refuse: bool = True) -> NDArray[np.int64]:

@@ -9,7 +9,9 @@ import numpy as np
 from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from numpy.typing import NDArray
 
+from sarcover.patches.grids import on_one_side
 from sarcover.patches.store import SPLITS, PatchStore
 
 COLOURS = {"train": "#7ba3cc", "val": "#e8b04a", "test": "#cf5a50"}
@@ -35,13 +37,22 @@ def draw_store(store: PatchStore, path: Path) -> None:
 
 def _footprints(axes: Any, store: PatchStore) -> None:
     index = store.index[~store.index.geometry.is_empty]
-    bounds = index.geometry.bounds.to_numpy()
+    bounds = on_one_side(index.geometry.bounds.to_numpy())
+    span = max(np.ptp(bounds[:, ::2]), np.ptp(bounds[:, 1::2]))
+    small = np.median(bounds[:, 3] - bounds[:, 1]) < span / 200  # less than two of the picture's dots
+    part, parts = _sharing(bounds, index["split"].map(SPLITS.index).to_numpy())
     for split in SPLITS:
-        mine = bounds[(index["split"] == split).to_numpy()]
-        boxes = [Rectangle((left, low), right - left, top - low) for left, low, right, top in mine]
-        width = 0.4 if len(bounds) < 2000 else 0.0
+        mine = (index["split"] == split).to_numpy()
+        left, low, right, top = bounds[mine].T
+        if small:
+            axes.plot(left, low, "s", color=COLOURS[split], markersize=2.5)
+            continue
+        width = (right - left) / parts[mine]
+        places = zip(left + width * part[mine], low, width, top - low, strict=True)
+        boxes = [Rectangle((x, y), across, up) for x, y, across, up in places]
+        line = 0.4 if len(bounds) < 2000 else 0.0
         axes.add_collection(
-            PatchCollection(boxes, facecolor=COLOURS[split], edgecolor="white", linewidth=width)
+            PatchCollection(boxes, facecolor=COLOURS[split], edgecolor="white", linewidth=line)
         )
     (left, low), (right, top) = bounds[:, :2].min(0).tolist(), bounds[:, 2:].max(0).tolist()
     margin = 0.03 * max(right - left, top - low)
@@ -53,12 +64,30 @@ def _footprints(axes: Any, store: PatchStore) -> None:
     axes.ticklabel_format(useOffset=False)
     axes.locator_params(nbins=5)
     handles = [
-        Patch(color=COLOURS[split], label=f"{_NAMES[split]}: {store.meta.patches[split]:,} patches")
+        Patch(color=COLOURS[split], label=f"{_NAMES[split]}: {_patches(store.meta.patches[split])}")
         for split in SPLITS
         if store.meta.patches[split]
     ]
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
     axes.set_title("Where the patches lie", loc="left", color=_INK)
+
+
+def _sharing(
+    bounds: NDArray[np.float64], splits: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each patch, which of the splits with a patch of its footprint is its, and how many there are.
+
+    A patch on the border of two splits is in the store once for each.
+    """
+    _, place = np.unique(bounds.round(9), axis=0, return_inverse=True)
+    there = np.zeros((place.max() + 1, len(SPLITS)), np.int64)
+    there[place.reshape(-1), splits] = 1
+    mine = there[place.reshape(-1)]
+    return (np.cumsum(mine, 1) - mine)[np.arange(len(splits)), splits], mine.sum(1)
+
+
+def _patches(number: int) -> str:
+    return f"{number:,} patch" if number == 1 else f"{number:,} patches"
 
 
 def _shares(axes: Any, store: PatchStore) -> None:
@@ -80,5 +109,5 @@ def _shares(axes: Any, store: PatchStore) -> None:
     axes.set_xlabel("share of the labelled pixels (%)")
     axes.set_xlim(0, 1.12 * axes.get_xlim()[1])
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
     axes.set_title("What they hold", loc="left", color=_INK)

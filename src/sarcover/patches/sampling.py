@@ -13,22 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
-from rasterio.crs import CRS
 
 from sarcover.errors import SarcoverError, UnreadableError
 from sarcover.legend import Legend
 from sarcover.patches.ahead import in_order
 from sarcover.patches.anchors import Anchors
 from sarcover.patches.drawing import Lots, draw_tile, generator
-from sarcover.patches.grids import Grid, reproject
+from sarcover.patches.grids import DEGREES, Grid, reproject
 from sarcover.patches.labels import LabelTile
 from sarcover.progress import progress
 from sarcover.scene.raster import RasterFile
 
-_LOOK = 32  # one of so many windows is looked at first, to know what to expect
+_LOOK = 64  # one of so many windows is looked at first, to know what to expect
 _ERRORS = 3.0  # standard errors by which that look may have found too much of a class
 _FEW = 0.25  # a class is taken to have at least this part of what it looked like
+_CACHE = 4 * 2**20  # bytes of blocks that GDAL keeps: no block is read twice, and fresh memory costs time
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ def _draw(
 
     pixels = np.zeros(len(limits), np.int64)
     merged: Merged = [(Lots(1.0), np.empty(0, np.int32)) for _ in limits]
-    with progress("draw anchors", len(tiles)) as advance:
+    with progress("draw anchors", len(tiles)) as advance, rasterio.Env(GDAL_CACHEMAX=_CACHE):
         for number, result in enumerate(in_order(draw, tiles, workers)):
             advance(1)
             if isinstance(result, UnreadableError):
@@ -274,4 +275,4 @@ def _to_degrees(
     info = tile.file.info
     grid = Grid(tile.name, info.crs, info.transform, info.shape)
     x, y = grid.to_world(rows.astype(np.float64) + 0.5, cols.astype(np.float64) + 0.5)
-    return reproject(info.crs, CRS.from_epsg(4326), x, y)
+    return reproject(info.crs, DEGREES, x, y)

@@ -17,7 +17,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -28,13 +27,13 @@ from typing import Any
 from sarcover.config import PrepareSettings
 from sarcover.errors import SarcoverError, UnreadableError
 from sarcover.files import disk_errors, publish_folder, read_json, replaceable_folder, sha256, write_json
-from sarcover.lock import LOCK, lock_folder
+from sarcover.lock import JOB, LOCK, discard, take_up
 
 logger = logging.getLogger(__name__)
 
 MARKER = "store.yaml"
-_JOB, _JOURNAL, _STORE = "job.json", "journal.jsonl", "store"
-_MINE = (LOCK, _JOB, _JOURNAL, _STORE)
+_JOURNAL, _STORE = "journal.jsonl", "store"
+_MINE = (LOCK, JOB, _JOURNAL, _STORE)
 
 
 class Workplace:
@@ -66,12 +65,8 @@ class Workplace:
             final.parent.mkdir(parents=True, exist_ok=True)
             self.folder = final.with_name(f".{final.name}.work")
             self.store = self.folder / _STORE
-            self._lock = lock_folder(self.folder, str(self.out))
-            try:
-                self._take_up()
-            except BaseException:
-                os.close(self._lock)
-                raise
+            self._lock, _ = take_up(self.folder, str(self.out), self._job)
+            self.store.mkdir(exist_ok=True)
         return self
 
     def __exit__(
@@ -80,10 +75,8 @@ class Workplace:
         if error is not None and _can_go_on(error) and self._begun():
             logger.warning("%s: what is finished is kept; the same command goes on with it", self.out)
         else:
-            gone = self.folder.with_name(f"{self.folder.name}.gone")  # a killed removal leaves no half job
-            with suppress(OSError):
-                os.replace(self.folder, gone)
-            shutil.rmtree(gone, ignore_errors=True)
+            gone = self.folder.with_name(f"{self.folder.name}.gone")
+            discard(self.folder, gone)
         os.close(self._lock)
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
@@ -122,25 +115,6 @@ class Workplace:
     def _begun(self) -> bool:
         entries = [entry.name for entry in self.folder.iterdir() if entry.name not in _MINE]
         return bool(entries) or (self.folder / _JOURNAL).exists()
-
-    def _take_up(self) -> None:
-        """Keeps the folder's content if it is of this job, else empties it."""
-        try:
-            before = read_json(self.folder / _JOB)
-        except SarcoverError:
-            before = None
-        if before == self._job:
-            return
-        if before is not None:
-            changed = [key for key in self._job if before.get(key) != self._job[key]]
-            logger.warning("%s: starts over, for %s changed", self.out, ", ".join(changed) or "the job")
-        for entry in self.folder.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            elif entry.name != LOCK:
-                entry.unlink()
-        self.store.mkdir()
-        write_json(self.folder / _JOB, self._job)
 
     def _is_true(self, shard: Mapping[str, Any]) -> bool:
         """Whether the files of a shard are what the journal says."""

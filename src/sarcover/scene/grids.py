@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from sarcover.errors import SarcoverError
+from sarcover.scene.places import same_grid
 from sarcover.scene.raster import Raster
 from sarcover.scene.resample import Placement, bilinear, bounding_window, inside, nearest
 from sarcover.scene.sentinel2 import open_raster
@@ -58,7 +60,7 @@ class OnGrid:
         for file in self.files:
             self._check(file)
         self.files = [file for file in self.files if self._reaches(file)]
-        self._direct = {file: self._same_grid(file) for file in self.files}
+        self._direct = {file: same_grid(self, self._placed(file)) for file in self.files}
 
     def overlaps(self) -> bool:
         """Whether any of the rasters reaches into the grid."""
@@ -66,7 +68,23 @@ class OnGrid:
 
     def read(self, window: Window | None = None, bands: Sequence[int] | None = None) -> NDArray[Any]:
         """A window on the grid: (h, w), or (C, h, w) of `bands` (from 1)."""
+        if window is not None and self._whole:
+            values = self.files[0].read(list(bands or [1]), window)
+            return values if bands is not None else values[0]
         return self.read_valid(window, bands)[0]
+
+    @cached_property
+    def _whole(self) -> bool:
+        """Whether the grid is that of one file, which has a value everywhere and holds the fill's type."""
+        if len(self.files) != 1 or not self._direct[self.files[0]] or self.kind == "bilinear":
+            return False
+        info = self.files[0].info
+        return not info.masked and info.dtypes[0] == self._dtype and all(n is None for n in info.nodatas)
+
+    @cached_property
+    def _dtype(self) -> np.dtype[Any]:
+        """Of the files' type, so that labels stay small; wider only where that cannot hold the fill."""
+        return np.result_type(np.min_scalar_type(self.fill), *(file.info.dtypes[0] for file in self.files))
 
     def read_valid(
         self, window: Window | None = None, bands: Sequence[int] | None = None
@@ -74,14 +92,12 @@ class OnGrid:
         """The same, and where a raster has a value (h, w); elsewhere it is `fill`."""
         window = window or Window(0, 0, self.shape[1], self.shape[0])
         indexes = list(bands or [1])
-        # Of the files' type, so that labels stay small; wider only where that cannot hold the fill.
-        dtype = np.result_type(np.min_scalar_type(self.fill), *(file.info.dtypes[0] for file in self.files))
         if len(self.files) == 1 and self._direct[self.files[0]]:
             found, valid = self._read_file(self.files[0], indexes, window)
             if valid.all():
-                found = found.astype(dtype, copy=False)
+                found = found.astype(self._dtype, copy=False)
                 return (found if bands is not None else found[0]), valid
-        values = np.full((len(indexes), int(window.height), int(window.width)), self.fill, dtype)
+        values = np.full((len(indexes), int(window.height), int(window.width)), self.fill, self._dtype)
         valid = np.zeros(values.shape[1:], np.bool_)
         for part in _blocks(window):
             top, left = int(part.row_off - window.row_off), int(part.col_off - window.col_off)
@@ -114,7 +130,7 @@ class OnGrid:
     ) -> NDArray[np.bool_]:
         """Writes into `values` where they are not yet `valid` and the file holds some: there, (h, w)."""
         info = file.info
-        positions = self._place.positions_in(_placement(file), window)
+        positions = self._place.positions_in(self._placed(file), window)
         take = inside(positions, info.shape) & ~valid
         if not take.any():
             return take
@@ -143,16 +159,18 @@ class OnGrid:
             valid &= np.isfinite(values).all(0)
         return values, valid
 
-    def _same_grid(self, file: Raster) -> bool:
+    def _placed(self, file: Raster) -> Placement:
+        """Where a raster lies: without georeference on the grid itself, mirrored where its own axes are."""
         info = file.info
-        if self.crs is None or info.crs is None:
-            return True
-        if info.crs != self.crs or info.shape != self.shape:
-            return False
-        there = ~self.transform * info.transform  # pixels of the raster -> pixels of the grid
-        height, width = self.shape
-        corners = ((0, 0), (width, 0), (0, height), (width, height))
-        return all(math.dist(there * corner, corner) < 0.01 for corner in corners)
+        if self.crs is not None and info.crs is not None:
+            return Placement(info.crs, info.transform, info.shape)
+        own, grid, transform = info.transform, self.transform, self.transform
+        if not own.is_identity and not grid.is_identity:
+            if own.a * grid.a < 0:
+                transform *= Affine(-1, 0, self.shape[1], 0, 1, 0)
+            if own.e * grid.e < 0:
+                transform *= Affine(1, 0, 0, 0, -1, self.shape[0])
+        return Placement(self.crs, transform, info.shape)
 
     def _check(self, file: Raster) -> None:
         info = file.info
@@ -165,11 +183,8 @@ class OnGrid:
             )
 
     def _reaches(self, file: Raster) -> bool:
-        return self._same_grid(file) or self._place.reaches(_placement(file))
-
-
-def _placement(file: Raster) -> Placement:
-    return Placement(file.info.crs, file.info.transform, file.info.shape)
+        there = self._placed(file)
+        return same_grid(self, there) or self._place.reaches(there)
 
 
 def _blocks(window: Window) -> Iterator[Window]:

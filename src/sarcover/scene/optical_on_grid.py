@@ -4,31 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from sarcover.scene.grids import OnGrid
 from sarcover.scene.optical import Optical
-
-
-class HasGrid(Protocol):
-    """What lies on a pixel grid: a scene, for example."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width, pixels."""
-
-    @property
-    def crs(self) -> Any:
-        """Coordinate system, None without georeference."""
-
-    @property
-    def transform(self) -> Affine:
-        """Pixel to world."""
+from sarcover.scene.places import Placed
 
 
 class OpticalOnGrid:
@@ -48,7 +32,7 @@ class OpticalOnGrid:
         self,
         kind: Optical,
         paths: Sequence[str | Path],
-        scene: HasGrid,
+        scene: Placed,
         bands: Sequence[int] | None = None,
     ) -> None:
         self._scale = np.float32(kind.scale)

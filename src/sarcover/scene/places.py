@@ -17,6 +17,7 @@ from sarcover.scene.resample import Placement
 
 Bounds = tuple[float, float, float, float]
 
+_SAME = 0.01  # pixels by which the corners of one and the same grid may differ
 _CLOSE = 1e-4  # pixels by which borders may miss a pixel's edge
 
 
@@ -42,6 +43,16 @@ class Placed(Protocol):
     @property
     def transform(self) -> Affine:
         """Pixel to world."""
+
+
+def same_grid(one: Placed, other: Placed) -> bool:
+    """Whether two grids have the same pixels, to a hundredth of one."""
+    if one.shape != other.shape or one.crs != other.crs:
+        return False
+    there = ~one.transform * other.transform  # pixels of the other -> pixels of the one
+    height, width = one.shape
+    corners = ((0, 0), (width, 0), (0, height), (width, height))
+    return all(math.dist(there * corner, corner) < _SAME for corner in corners)
 
 
 def bounds_in(place: Placed, crs: Any) -> Bounds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -190,45 +191,50 @@ class Scene:
         Raises:
             SarcoverError: a file that cannot be read there.
         """
-        if self.view is not None:
-            values, valid = self.view.read_source(window)
-        else:
-            values, valid = self.read_declared(window)
+        values, valid, least = self._read(window)
         if self.unit in ("dn", "amplitude", "linear_power"):
-            valid &= values.min() > 0 or (values > 0).all(0)
+            if not least > 0:  # or unknown
+                valid &= (values > 0).all(0)
         elif self.unit == "db":
             valid &= measured_db(values)
         return values, valid
 
     def read_declared(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """As `read_source`, but valid also where a number has no logarithm or can be no measurement."""
+        values, valid, _ = self._read(window)
+        return values, valid
+
+    def _read(self, window: Window | None) -> tuple[NDArray[Any], NDArray[np.bool_], float]:
+        """As `read_declared`, and the least of the numbers, NaN where nobody has looked."""
         if self.view is not None:
-            return self.view.read_source(window)
-        values, valid = self._read_bands(window)
+            return *self.view.read_source(window), np.nan
+        values, valid, least = self._read_bands(window)
         for file in dict.fromkeys(source.file for source in self.sources if source.file.info.masked):
             valid &= file.read_mask(window)
         if self.mask is not None:
             valid &= self.mask.read(window)
         if self.nodata is not None:
             valid &= (values > self.nodata).all(0)
-        return values, valid
+        return values, valid, least
 
-    def _read_bands(self, window: Window | None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Numbers (C, h, w), and where all are finite and no nodata; bands of one file are read at once."""
+    def _read_bands(self, window: Window | None) -> tuple[NDArray[Any], NDArray[np.bool_], float]:
+        """As `_read`, by what the files' tags say of nodata; bands of one file are read at once."""
         first = self.sources[0]
         plain = [s for s in self.sources if isinstance(s, BandSource) and s.file is first.file]
         if len(plain) < len(self.sources) or any(source.scale != (1.0, 0.0) for source in plain):
             read = [source.read(window) for source in self.sources]
-            return np.stack([band for band, _ in read]), np.logical_and.reduce([band for _, band in read])
+            values = np.stack([band for band, _ in read])
+            return values, np.logical_and.reduce([band for _, band in read]), np.nan
         values = first.file.read([source.index for source in plain], window)
         # Extremes, into which one NaN is enough to turn both, cost less than a mask that is true throughout.
-        whole = values.dtype.kind != "f" or bool(np.isfinite([values.min(), values.max()]).all())
+        least = float(values.min())
+        whole = math.isfinite(least) and math.isfinite(values.max())
         valid = np.ones(values.shape[1:], np.bool_) if whole else np.isfinite(values).all(0)
         for band, source in zip(values, plain, strict=True):
             nodata = source.file.info.nodatas[source.index - 1]
             if nodata is not None:
                 valid &= band != nodata
-        return values, valid
+        return values, valid, least
 
     def read(self, window: Window | None = None) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Backscatter.
@@ -238,8 +244,9 @@ class Scene:
             valid: (h, w) bool, as in `read_source`.
         """
         values, valid = self.read_source(window)
-        db = to_db(values, self.unit, self.calibration_db).astype(np.float32)
-        db[:, ~valid] = np.nan
+        db = to_db(values, self.unit, self.calibration_db).astype(np.float32, copy=False)
+        if not valid.all():
+            db[:, ~valid] = np.nan
         return db, valid
 
     def read_incidence(self, window: Window | None = None) -> NDArray[np.float32]:

@@ -46,7 +46,7 @@ def simulate(settings: SimulateSettings) -> Path:
         atomic_folder(settings.out, marker=("scenes", "labels"), overwrite=settings.overwrite) as folder,
         gdal_errors(Path(settings.out)),
         progress("simulate", blocks) as advance,
-        rasterio.Env(GDAL_CACHEMAX=128),  # else GDAL would cache a twentieth of the machine's memory
+        rasterio.Env(GDAL_CACHEMAX=128 * 2**20),  # else GDAL would cache a twentieth of the machine's memory
     ):
         for tile in tiles:
             with ExitStack() as stack:

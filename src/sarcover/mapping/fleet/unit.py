@@ -183,13 +183,12 @@ def _what(result: MapResult) -> dict[str, Any]:
     properties = content["properties"]
     times = [properties.get("start_datetime") or properties["datetime"]]
     times.append(properties.get("end_datetime") or times[0])
-    side = result.path.with_name(result.path.name + ".aux.xml")
     classes = content["assets"]["map"]["bands"][0]["classification:classes"]
     counts = {str(entry["value"]): int(entry["count"]) for entry in classes}
     height, width = result.shape
     return {
         "status": "done",
-        "files": tuple(path.name for path in (*result.files, side)),
+        "files": tuple(path.name for path in result.files),
         "counts": counts,
         "nodata": height * width - sum(counts.values()),
         "times": tuple(times),
