@@ -39,6 +39,8 @@ from numpy.typing import NDArray
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
+from sarcover.memory import keep_freed_memory
+
 PARTS = ("read", "store", "anchors", "extract")
 PATCH = 256
 CLASSES = 9
@@ -404,6 +406,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The parts one after the other, each in an empty folder."""
+    keep_freed_memory()  # as the command does, for all sides of a comparison
     args = parser().parse_args(argv)
     if args.once:
         run_once(args)

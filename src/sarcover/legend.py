@@ -100,11 +100,12 @@ class Legend:
         """Codes of a map in the order of the classes."""
         return [item.code for item in self.classes]
 
-    def encode(self, raster: NDArray[Any]) -> NDArray[np.uint8]:
+    def encode(self, raster: NDArray[Any], *, reuse: bool = False) -> NDArray[np.uint8]:
         """Classes of a reference raster.
 
         Args:
             raster: source codes, any shape, integers or floats with whole values; NaN means no label.
+            reuse: the raster is not needed any more: its memory may become the result's.
 
         Returns:
             uint8 of the same shape: 0..K-1, or 255 where there is no label.
@@ -112,7 +113,7 @@ class Legend:
         Raises:
             SarcoverError: codes that the legend does not know, each with its number of pixels; fractions.
         """
-        return self._translate(raster, self._from_sources)
+        return self._translate(raster, self._from_sources, reuse)
 
     def index_of_codes(self, raster: NDArray[Any]) -> NDArray[np.uint8]:
         """Classes 0..K-1 or 255 of a map, the inverse of `decode`; errors as `encode`."""
@@ -168,7 +169,9 @@ class Legend:
         """Tables by type of raster, and whether they are of the codes of maps."""
         return {}
 
-    def _translate(self, raster: NDArray[Any], known: dict[int, int]) -> NDArray[np.uint8]:
+    def _translate(
+        self, raster: NDArray[Any], known: dict[int, int], reuse: bool = False
+    ) -> NDArray[np.uint8]:
         raster = np.asarray(raster)
         flat = raster.reshape(-1)
         kind = raster.dtype.str, known is self._from_codes
@@ -181,7 +184,7 @@ class Legend:
             part = flat[start : start + _CHUNK]
             if part.dtype.kind == "f":
                 part = self._whole_numbers(part)
-            found, strange = table(part)
+            found, strange = table(part, reuse)
             if part.size == flat.size and not strange.size:
                 return found.reshape(raster.shape)
             result[start : start + _CHUNK] = found
@@ -236,12 +239,12 @@ class _Table:
             self.until = np.append(breaks, 255)[np.searchsorted(breaks, np.arange(256))]
             self.until[~self.direct[1]] = -1
 
-    def __call__(self, part: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-        """Classes of the codes, and those codes that are not known."""
+    def __call__(self, part: NDArray[Any], reuse: bool = False) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        """Classes of the codes, in their own memory if it may be reused, and those codes that are not known."""
         if self.bytes and part.size:  # both ways several times as fast as indexing
             least = part.min()
             if part.max() <= self.until[least]:
-                return part - self.shift[least], part[:0]
+                return np.subtract(part, self.shift[least], out=part if reuse else None), part[:0]
             translated = bytearray(part).translate(self.bytes)
             if bytes([_STRANGE]) not in translated:
                 return np.frombuffer(translated, np.uint8), part[:0]

@@ -75,7 +75,7 @@ class Source:
         if self.labels is None:
             return np.full((int(window.height), int(window.width)), IGNORE, np.uint8)
         try:
-            return legend.encode(self.labels.read(window))
+            return legend.encode(self.labels.read(window), reuse=True)
         except SarcoverError:
             self._refuse_unknown_codes(self.labels, legend)
             raise

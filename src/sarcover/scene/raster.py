@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -59,28 +60,36 @@ class RasterInfo:
     gcps: bool
 
 
+class _Key:
+    """What a dataset is opened for, by identity."""
+
+
 class _Handles(threading.local):
-    """The opened datasets of one thread: the last few used; the others are closed."""
+    """The opened datasets of one thread: the last few used, of files that somebody still holds.
+
+    With a dataset goes GDAL's cache of its blocks. None is closed by hand: a warped view may stand on it.
+    """
 
     def __init__(self) -> None:
         self.process = os.getpid()
-        self.opened: OrderedDict[object, Any] = OrderedDict()
+        self.opened: OrderedDict[int, Any] = OrderedDict()
 
-    def get(self, key: object, opener: Callable[[], Any]) -> Any:
-        """What `opener` opened for `key`, by identity; opened again if it was closed meanwhile."""
+    def get(self, key: _Key, opener: Callable[[], Any]) -> Any:
+        """What `opener` opened for `key`; opened again if it was closed meanwhile."""
         if self.process != os.getpid():  # after a fork: handles cannot be shared with the parent
             self.process, self.opened = os.getpid(), OrderedDict()
-        if key not in self.opened:
-            self.opened[key] = opener()
+        number = id(key)
+        if number not in self.opened:
+            self.opened[number] = opener()
+            weakref.finalize(key, self.opened.pop, number, None).atexit = False
             if len(self.opened) > _MOST_OPEN:
-                # Not closed by hand: a warped view may still stand on it.
                 self.opened.popitem(last=False)
-        self.opened.move_to_end(key)
-        return self.opened[key]
+        self.opened.move_to_end(number)
+        return self.opened[number]
 
-    def release(self, key: object) -> None:
-        """Lets go of what was opened for `key`; with it goes GDAL's cache of its blocks."""
-        self.opened.pop(key, None)
+    def release(self, key: _Key) -> None:
+        """Lets go of what was opened for `key`."""
+        self.opened.pop(id(key), None)
 
 
 handles = _Handles()
@@ -115,7 +124,7 @@ class RasterFile:
     """
 
     path: Path
-    _key: object = field(default_factory=object, repr=False, compare=False)
+    _key: _Key = field(default_factory=_Key, repr=False, compare=False)
 
     def dataset(self) -> Any:
         """The opened dataset of this thread; not to be closed.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -45,6 +46,14 @@ class Source(Protocol):
 
     def read(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Numbers (h, w), and where they are finite and no nodata (h, w)."""
+
+
+@lru_cache(maxsize=1)
+def _everywhere(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """True throughout: windows of one size, which come in a row, share it."""
+    mask = np.ones(shape, np.bool_)
+    mask.flags.writeable = False
+    return mask
 
 
 @dataclass(frozen=True)
@@ -184,7 +193,7 @@ class Scene:
 
         Returns:
             values: (C, h, w) in the source's dtype and unit.
-            valid: (h, w) bool, all bands valid: not nodata by tag, mask layer or mask band, finite, and > 0
+            valid: (h, w) bool, perhaps not writable, all bands valid: not nodata by tag, mask layer or mask band, finite, and > 0
                 where the unit has no other numbers (dn, amplitude, linear power); dB from -100 to 60 and not
                 exactly 0 in all bands.
 
@@ -194,9 +203,9 @@ class Scene:
         values, valid, least = self._read(window)
         if self.unit in ("dn", "amplitude", "linear_power"):
             if not least > 0:  # or unknown
-                valid &= (values > 0).all(0)
+                valid = valid & (values > 0).all(0)
         elif self.unit == "db":
-            valid &= measured_db(values)
+            valid = valid & measured_db(values)
         return values, valid
 
     def read_declared(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -209,32 +218,44 @@ class Scene:
         if self.view is not None:
             return *self.view.read_source(window), np.nan
         values, valid, least = self._read_bands(window)
-        for file in dict.fromkeys(source.file for source in self.sources if source.file.info.masked):
-            valid &= file.read_mask(window)
+        for file in self._masked_files:
+            valid = valid & file.read_mask(window)
         if self.mask is not None:
-            valid &= self.mask.read(window)
+            valid = valid & self.mask.read(window)
         if self.nodata is not None:
-            valid &= (values > self.nodata).all(0)
+            valid = valid & (values > self.nodata).all(0)
         return values, valid, least
 
     def _read_bands(self, window: Window | None) -> tuple[NDArray[Any], NDArray[np.bool_], float]:
         """As `_read`, by what the files' tags say of nodata; bands of one file are read at once."""
-        first = self.sources[0]
-        plain = [s for s in self.sources if isinstance(s, BandSource) and s.file is first.file]
-        if len(plain) < len(self.sources) or any(source.scale != (1.0, 0.0) for source in plain):
+        file, indexes, nodatas = self._of_one_file
+        if file is None:
             read = [source.read(window) for source in self.sources]
             values = np.stack([band for band, _ in read])
             return values, np.logical_and.reduce([band for _, band in read]), np.nan
-        values = first.file.read([source.index for source in plain], window)
+        values = file.read(indexes, window)
         # Extremes, into which one NaN is enough to turn both, cost less than a mask that is true throughout.
         least = float(values.min())
         whole = math.isfinite(least) and math.isfinite(values.max())
-        valid = np.ones(values.shape[1:], np.bool_) if whole else np.isfinite(values).all(0)
-        for band, source in zip(values, plain, strict=True):
-            nodata = source.file.info.nodatas[source.index - 1]
+        valid = _everywhere(values.shape[1:]) if whole else np.isfinite(values).all(0)
+        for band, nodata in zip(values, nodatas, strict=True):
             if nodata is not None:
-                valid &= band != nodata
+                valid = valid & (band != nodata)
         return values, valid, least
+
+    @cached_property
+    def _of_one_file(self) -> tuple[RasterFile | None, list[int], list[float | None]]:
+        """The file whose plain numbers all bands are, with their indexes and nodata; None if there is none."""
+        plain = [s for s in self.sources if isinstance(s, BandSource) and s.scale == (1.0, 0.0)]
+        if len(plain) < len(self.sources) or len({id(source.file) for source in plain}) > 1:
+            return None, [], []
+        info = plain[0].file.info
+        return plain[0].file, [s.index for s in plain], [info.nodatas[s.index - 1] for s in plain]
+
+    @cached_property
+    def _masked_files(self) -> list[RasterFile]:
+        """The files that have a mask of their own."""
+        return list(dict.fromkeys(source.file for source in self.sources if source.file.info.masked))
 
     def read(self, window: Window | None = None) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Backscatter.
