@@ -240,7 +240,7 @@ class _Table:
             self.until[~self.direct[1]] = -1
 
     def __call__(self, part: NDArray[Any], reuse: bool = False) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-        """Classes of the codes, in their own memory if it may be reused, and those codes that are not known."""
+        """Classes of the codes, in their own memory to `reuse` it, and those codes that are not known."""
         if self.bytes and part.size:  # both ways several times as fast as indexing
             least = part.min()
             if part.max() <= self.until[least]:

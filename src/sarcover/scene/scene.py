@@ -193,9 +193,9 @@ class Scene:
 
         Returns:
             values: (C, h, w) in the source's dtype and unit.
-            valid: (h, w) bool, perhaps not writable, all bands valid: not nodata by tag, mask layer or mask band, finite, and > 0
-                where the unit has no other numbers (dn, amplitude, linear power); dB from -100 to 60 and not
-                exactly 0 in all bands.
+            valid: (h, w) bool, perhaps not writable, all bands valid: not nodata by tag, mask layer or mask
+                band, finite, and > 0 where the unit has no other numbers (dn, amplitude, linear power); dB
+                from -100 to 60 and not exactly 0 in all bands.
 
         Raises:
             SarcoverError: a file that cannot be read there.
@@ -245,7 +245,7 @@ class Scene:
 
     @cached_property
     def _of_one_file(self) -> tuple[RasterFile | None, list[int], list[float | None]]:
-        """The file whose plain numbers all bands are, with their indexes and nodata; None if there is none."""
+        """The file whose plain numbers all bands are, their indexes and nodata; None if there is none."""
         plain = [s for s in self.sources if isinstance(s, BandSource) and s.scale == (1.0, 0.0)]
         if len(plain) < len(self.sources) or len({id(source.file) for source in plain}) > 1:
             return None, [], []
