@@ -211,7 +211,7 @@ def test_mmam_is_what_numpy_computes():
 
 def textbook(decoder, maps):
     """SegFormer's order: project, enlarge, join by a 1 x 1 convolution."""
-    size, width = maps[0].shape[-2:], len(decoder.fuse.weight)
+    size, norm = maps[0].shape[-2:], decoder.norm
     big = [
         functional.interpolate(
             functional.conv2d(x, layer.weight[:, :, None, None], layer.bias), size, mode="bilinear"
@@ -219,14 +219,15 @@ def textbook(decoder, maps):
         for x, layer in zip(maps, decoder.project, strict=True)
     ]
     fused = functional.conv2d(torch.cat(big, 1), decoder.fuse.weight[:, :, None, None])
-    normed = functional.layer_norm(
-        fused.movedim(1, -1), (width,), decoder.norm.weight, decoder.norm.bias
-    ).movedim(-1, 1)
-    return functional.relu(normed)
+    return functional.relu(
+        functional.batch_norm(fused, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    )
 
 
 def test_decoder_is_the_textbooks_in_another_order():
     decoder = randomised(AllMlpDecoder((3, 5, 4), 8, 0.1))
+    decoder.norm.running_mean += torch.arange(8) / 10
+    decoder.norm.running_var *= torch.arange(1, 9)
     g = torch.Generator().manual_seed(1)
     maps = [
         torch.randn(2, c, 16 // s, 8 // s, generator=g, dtype=torch.float64, requires_grad=True)

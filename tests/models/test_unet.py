@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sarcover.errors import SarcoverError
 from sarcover.models import build_model
-from sarcover.models.unet import WINDOWS, masked_statistics
+from sarcover.models.local_statistics import WINDOWS, masked_statistics
 
 
 def numpy_statistics(x, valid, stride):

@@ -20,11 +20,12 @@ Backbone = Literal["convnext", "resnet"]
 STRIDES = (4, 8, 16, 32)  # of the four maps, pixels
 
 # base: ConvNeXt-T (arXiv 2201.03545, table 9) and ResNet-50 (arXiv 1512.03385, table 1); small: the "pico" of
-# later ConvNeXt releases and ResNet-18; tiny is ours, for tests and laptops.
+# later ConvNeXt releases and ResNet-18; tiny is ours, for tests and laptops. ConvNeXt scales what blocks add
+# by 1e-6 at first, which 300 epochs get over; laptops have no such time, and so few blocks need no such care.
 SHAPES: dict[str, dict[str, dict[str, Any]]] = {
     "convnext": {
-        "tiny": {"depths": [1, 1, 2, 1], "hidden_sizes": [24, 48, 96, 192]},
-        "small": {"depths": [2, 2, 6, 2], "hidden_sizes": [64, 128, 256, 512]},
+        "tiny": {"depths": [1, 1, 2, 1], "hidden_sizes": [24, 48, 96, 192], "layer_scale_init_value": 1.0},
+        "small": {"depths": [2, 2, 6, 2], "hidden_sizes": [64, 128, 256, 512], "layer_scale_init_value": 1.0},
         "base": {"depths": [3, 3, 9, 3], "hidden_sizes": [96, 192, 384, 768]},
     },
     "resnet": {

@@ -26,6 +26,7 @@ from sarcover.models.backbones import (
     feature_maps,
 )
 from sarcover.models.fusion import CrossModalFusion, Fused, PixelMixture, contribution
+from sarcover.models.local_statistics import masked_statistics, statistics_of
 from sarcover.models.segmenter import Inputs, Segmenter
 from sarcover.models.upernet import RefineUp, UPerDecoder, resize
 
@@ -47,8 +48,10 @@ class Claire(Segmenter):
     Fusion at every scale, for the modalities complement one another at every scale: borders at the fine
     ones, context at the coarse ones. At full resolution they are mixed by gates alone (`PixelMixture`).
 
-    The encoders see their modality's mask as one more band. With the ResNet backbone, whose BatchNorm takes
-    its statistics over the batch, patches whose optical input was withheld take part in them.
+    The encoders see their modality's mask as one more band, and that of radar the local statistics of the
+    backscatter as well (not stated in the paper; measured: docs/measured.md), for it has to hold the map up
+    where clouds hide the optical image. With the ResNet backbone, whose BatchNorm takes its statistics over
+    the batch, patches whose optical input was withheld take part in them.
 
     One model maps with both modalities, with radar alone and with optical alone: a batch may lack either,
     which gives the very logits of a batch in which it is nowhere valid. For a model that is good at it,
@@ -66,6 +69,7 @@ class Claire(Segmenter):
             facebook/convnext-tiny-224; it overrides the shape. It is no part of the saved architecture: a
             model that is rebuilt gets its weights from its bundle.
         shape: of the encoders: entries of the library's configuration; default: by size.
+        local_statistics: show the radar encoder mean and deviation of its bands around each pixel.
         drop_path: rate of stochastic depth in the encoders' deepest block (ConvNeXt alone).
         fusion_width: most channels of the fused features at 1/4, doubled from scale to scale; where the
             encoders have fewer, theirs; default 24, 64 or 96 by size.
@@ -87,6 +91,7 @@ class Claire(Segmenter):
         backbone: Backbone = "convnext",
         weights: str | None = None,
         shape: dict[str, Any] | None = None,
+        local_statistics: bool = True,
         drop_path: float = 0.1,
         fusion_width: int | None = None,
         window: int = 8,
@@ -109,6 +114,7 @@ class Claire(Segmenter):
             settings={
                 "backbone": backbone,
                 "shape": shape,
+                "local_statistics": local_statistics,
                 "drop_path": drop_path,
                 "fusion_width": fusion_width,
                 "window": window,
@@ -118,8 +124,13 @@ class Claire(Segmenter):
             },
         )
         self.multiple = STRIDES[-1]
+        self.local_statistics = local_statistics
         bands = (optical_bands, sar_bands)
-        self.encoders = nn.ModuleList(build_backbone(backbone, n + 1, shape, drop_path) for n in bands)
+        beside = (1, 1 + (statistics_of(sar_bands) if local_statistics else 0))  # the mask; statistics
+        self.encoders = nn.ModuleList(
+            build_backbone(backbone, n + more, shape, drop_path)
+            for n, more in zip(bands, beside, strict=True)
+        )
         if pretrained:
             for encoder, n in zip(self.encoders, bands, strict=True):
                 pretrained.fill(encoder, n)
@@ -129,7 +140,7 @@ class Claire(Segmenter):
             CrossModalFusion((channels, channels), out, window, halo)
             for channels, out in zip(self.scales, fused, strict=True)
         )
-        fine = max(32, width // 4 // 16 * 16)  # full resolution is dear: fewer channels
+        fine = max(16, width // 4 // 16 * 16)  # full resolution is dear: fewer channels
         self.mix = PixelMixture((optical_bands + 1, sar_bands + 1), fine)
         self.decoder = UPerDecoder(fused[:-1], STRIDES[:-1], fused[-1], width, dropout)
         self.narrow = nn.Conv2d(width, fine, 1)
@@ -174,6 +185,8 @@ class Claire(Segmenter):
         bands = (inputs.optical, inputs.sar)
         pixels = [torch.cat([x, available[:, m, None]], 1) for m, x in enumerate(bands)]
         yield self.mix(pixels, available)
+        if self.local_statistics:
+            pixels[1] = torch.cat([pixels[1], masked_statistics(inputs.sar, inputs.valid)], 1)
         maps = [self._encode(m, x, inputs) for m, x in enumerate(pixels)]
         for fusion, stride, *pair in zip(self.fusions, STRIDES, *maps, strict=True):
             yield fusion(pair, F.avg_pool2d(available, stride))

@@ -18,15 +18,12 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sarcover.models.fusion import ChannelNorm
+from sarcover.models.batch_norm import BatchNorm
 from sarcover.models.upernet import resize
 
 
 class AllMlpDecoder(nn.Module):
-    """Projections, sum at the finest size, LayerNorm, ReLU.
-
-    LayerNorm in place of SegFormer's BatchNorm: not stated in the paper; chosen because it is the same in
-    training as in mapping, and nodata is in no statistics.
+    """Projections, sum at the finest size, BatchNorm, ReLU, as SegFormer's; the paper names no norm.
 
     Args:
         channels: of the maps, fine to coarse.
@@ -37,8 +34,8 @@ class AllMlpDecoder(nn.Module):
     def __init__(self, channels: Sequence[int], width: int, dropout: float) -> None:
         super().__init__()
         self.project = nn.ModuleList(nn.Linear(c, width) for c in channels)
-        self.fuse = nn.Linear(len(channels) * width, width, bias=False)  # the norm's mean takes no bias
-        self.norm = ChannelNorm(width)
+        self.fuse = nn.Linear(len(channels) * width, width, bias=False)  # the norm has one
+        self.norm = BatchNorm(width)
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:

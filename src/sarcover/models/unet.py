@@ -1,9 +1,9 @@
 """The yardstick: a plain U-Net that sees the local statistics of the backscatter.
 
 Ronneberger et al. 2015 (arXiv 1505.04597), four downsamplings, padded convolutions. Two things are added.
-Local mean and standard deviation of the backscatter come in beside the bands, for a single pixel is mostly
-speckle, and a network with few labels need not learn first to average it away. Inside it works at half the
-resolution, which costs about a quarter; the last convolution sees the pixels themselves again.
+Local mean and standard deviation of the backscatter come in beside the bands (`local_statistics`). Inside it
+works at half the resolution, which costs about a quarter; the last convolution sees the pixels themselves
+again.
 
 The norm is BatchNorm: once trained it is a fixed scale and shift, so that map windows agree where they
 overlap, which they do not under GroupNorm. In runs of a few hundred steps on the three L-band scenes it
@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from sarcover.errors import SarcoverError
 from sarcover.models.batch_norm import BatchNorm
+from sarcover.models.local_statistics import masked_statistics, statistics_of
 from sarcover.models.segmenter import Inputs, Segmenter
 
 WIDTHS = {"tiny": 16, "small": 32, "base": 64}
-WINDOWS = (3, 7, 15, 31)
 DOWNSAMPLINGS = 4
 
 
@@ -70,7 +70,7 @@ class UNet(Segmenter):
         self.stem_stride = stem_stride
         self.multiple = stem_stride * 2**DOWNSAMPLINGS
         bands = sar_bands + 1 + (optical_bands + 1 if optical_bands else 0)
-        statistics = 2 * len(WINDOWS) * sar_bands if local_statistics else 0
+        statistics = statistics_of(sar_bands) if local_statistics else 0
         widths = [WIDTHS[size] * 2**level for level in range(DOWNSAMPLINGS + 1)]
         self.stem = _convolution(bands, widths[0], stride=stem_stride)
         incoming = [widths[0] + statistics, *widths[:-1]]
@@ -100,32 +100,6 @@ class UNet(Segmenter):
             x = self.refine(torch.cat([_double(x), pixels], 1))
         logits: Tensor = self.classify(x)
         return logits
-
-
-def masked_statistics(x: Tensor, valid: Tensor, stride: int = 1) -> Tensor:
-    """Mean and standard deviation of the valid pixels in windows of 3, 7, 15 and 31 pixels.
-
-    Args:
-        x: (B, C, H, W), 0 where invalid.
-        valid: (B, H, W) bool.
-        stride: step between windows, pixels; the first is centred on pixel (0, 0).
-
-    Returns:
-        (B, 8 C, H / stride, W / stride): for each window the C means, then the C deviations; 0 where no
-        pixel of a window is valid.
-    """
-    C = x.shape[1]
-    moments = torch.cat([x, x.square(), valid[:, None].to(x)], 1)
-    features = []
-    for window in WINDOWS:
-        half = window // 2
-        # Rows, then columns: 2 k additions a pixel instead of k squared.
-        sums = F.avg_pool2d(moments, (window, 1), (stride, 1), (half, 0))
-        sums = F.avg_pool2d(sums, (1, window), (1, stride), (0, half))
-        share = sums[:, 2 * C :].clamp(min=0.5 / window**2)  # less than one pixel: none
-        mean, square = sums[:, :C] / share, sums[:, C : 2 * C] / share
-        features += [mean, (square - mean.square()).clamp(min=0).sqrt()]
-    return torch.cat(features, 1)
 
 
 def _convolution(incoming: int, outgoing: int, stride: int = 1) -> nn.Sequential:
