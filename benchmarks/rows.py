@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sarcover.files import read_json, write_json
+
 
 def once(path: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What `compute` gives, kept as JSON: what is there already is not computed again."""
     if not path.exists():
-        path.write_text(json.dumps(compute()))
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
+        write_json(path, compute())
+    return read_json(path)
 
 
 def spread(values: Sequence[float | None], brief: bool = False) -> str:

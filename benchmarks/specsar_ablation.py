@@ -28,6 +28,7 @@ import numpy as np
 from model_costs import timed_finetune
 from rows import once, signed, spread
 from sarcover.config import EvaluateSettings, FinetuneSettings
+from sarcover.files import read_json
 from sarcover.metrics import difference, read_blocks, scores
 from sarcover.metrics.blocks import blocks_path
 from sarcover.models import build_model
@@ -76,7 +77,9 @@ def score(run: Path, store: Path, split: str, args: Any) -> dict[str, Any]:
     settings = EvaluateSettings(
         model=str(run), data=str(store), out=str(path), split=split, device=args.device, overwrite=True
     )  # type: ignore[arg-type]
-    return once(path, lambda: evaluate(settings))
+    if not path.exists():
+        evaluate(settings)
+    return read_json(path)
 
 
 def landscape(out: Path, args: Any) -> dict[str, list[dict[str, Any]]]:

@@ -89,6 +89,7 @@ def take_up(
 
 def discard(folder: Path, gone: Path) -> None:
     """Removes a folder under another name: a removal that was killed must not look like unfinished work."""
+    shutil.rmtree(gone, ignore_errors=True)  # of such a one
     with suppress(OSError):
         os.replace(folder, gone)
     shutil.rmtree(gone, ignore_errors=True)

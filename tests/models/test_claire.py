@@ -231,7 +231,11 @@ def test_logits_have_the_size_of_the_input(model, shape):
     assert alone.isfinite().all()
 
 
-@pytest.mark.parametrize("more", [{}, {"backbone": "resnet"}], ids=["convnext", "resnet"])
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"backbone": "resnet"}, {"local_statistics": False}],
+    ids=["convnext", "resnet", "bands alone"],
+)
 @pytest.mark.parametrize("absent", ["optical", "sar"])
 def test_a_modality_that_is_absent_or_nowhere_valid_is_the_same(absent, more):
     model = claire(**more)
@@ -357,7 +361,9 @@ def bundled(model, path):
     )
 
 
-@pytest.mark.parametrize("more", [{"halo": 1, "fusion_width": 16}, {"backbone": "resnet"}], ids=str)
+@pytest.mark.parametrize(
+    "more", [{"halo": 1, "fusion_width": 16}, {"backbone": "resnet", "local_statistics": False}], ids=str
+)
 def test_a_bundle_gives_the_same_model(tmp_path, more):
     model = claire(**more)
     bundle = bundled(model, tmp_path / "bundle")

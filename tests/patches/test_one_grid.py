@@ -148,6 +148,36 @@ def test_ground_that_nobody_knows_may_be_anywhere():
         assert Degrees.around(crs, around, (4000, 4000)).meets(Degrees(139, 35, 140, 36))
 
 
+@pytest.mark.parametrize(
+    ("crs", "transform", "shape", "places"),
+    [
+        ("ESRI:54009", (10_000, 0, -18_041_000, 0, -10_000, 9_000_000), (1800, 3608), [(-60, -9), (140, 35)]),
+        ("EPSG:3832", (10_000, 0, -20_037_508, 0, -10_000, 15_000_000), (3000, 4007), [(139, 35), (-70, 5)]),
+        ("EPSG:3995", (5000, 0, -2_000_000, 0, -5000, 2_000_000), (800, 800), [(0, 90), (170, 75)]),
+        (
+            "EPSG:32601",
+            (10, 0, 166_000, 0, -10, 4_000_000),
+            (10_000, 10_000),
+            [(-179.9, 35.8)],
+        ),
+    ],
+)
+def test_the_box_of_a_grid_holds_all_its_ground(crs, transform, shape, places):
+    """World maps, one about the date line, a pole, a zone at the antimeridian."""
+    box = Degrees.around(CRS.from_user_input(crs), Affine(*transform), shape)
+    assert box.holds(*np.array(places, np.float64).T).all()
+    for lon, lat in places:
+        assert box.meets(Degrees(lon, lat, lon, lat))
+
+
+def test_footprints_beyond_the_earth_are_empty():
+    world = Affine(10_000, 0, -18_041_000, 0, -10_000, 9e6)
+    grid = Grid("s", CRS.from_user_input("ESRI:54009"), world, (1800, 3600))
+    beyond, there = grid.footprints(np.array([0, 896]), np.array([0, 1800]), 256)
+    assert beyond.is_empty
+    assert there.area > 0
+
+
 def test_of_many_label_tiles_only_those_near_a_scene_are_laid_on_it(tmp_path):
     scene = open_scene(write_scene(tmp_path / "s.tif", distinct_dn(64, 64)))
     labels = np.ones((64, 64), np.uint8)

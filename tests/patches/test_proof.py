@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from patch_helpers import distinct_dn, make_store, placed, write_legend, write_raster, write_scene
+from rasterio.crs import CRS
 from scipy.spatial.distance import cdist
 
 from sarcover.errors import SarcoverError
@@ -51,6 +53,20 @@ def test_the_smallest_distance_is_that_of_the_labelled_pixels(tmp_path_factory, 
         assert found["metres"] == pytest.approx(10 * found["pixels"], rel=1e-3)
     else:
         assert found["metres"] is None
+
+
+def test_patches_on_both_sides_of_the_antimeridian_are_neighbours(tmp_path):
+    split = np.zeros((16, 64), np.uint8)
+    split[:, 2:30], split[:, 35:60] = 1, 3
+    place = {"crs": CRS.from_epsg(4326), "transform": Affine(1e-4, 0, 180 - 32e-4, 0, -1e-4, 10)}
+    _, summary = make_store(
+        tmp_path / "store",
+        write_scene(tmp_path / "s.tif", distinct_dn(16, 64), **place),
+        split="raster",
+        split_raster=write_raster(tmp_path / "split.tif", split, **place),
+    )
+    found = summary["proof"]["smallest_distance"]
+    assert (found["pixels"], found["at_least"]) == (6, False)
 
 
 def test_distances_beyond_reach_are_lower_bounds(tmp_path):

@@ -108,7 +108,6 @@ class Workplace:
     def __enter__(self) -> Workplace:
         with disk_errors(self.out):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(_gone(self.out), ignore_errors=True)
             self._lock, kept = take_up(self.folder, str(self.out), self._job, self._refuse_others)
             if kept:
                 self._finished = int((self.folder / _JOURNAL).exists())

@@ -185,7 +185,7 @@ class Claire(Segmenter):
         bands = (inputs.optical, inputs.sar)
         pixels = [torch.cat([x, available[:, m, None]], 1) for m, x in enumerate(bands)]
         yield self.mix(pixels, available)
-        if self.local_statistics:
+        if self.local_statistics and "sar" not in inputs.absent:
             pixels[1] = torch.cat([pixels[1], masked_statistics(inputs.sar, inputs.valid)], 1)
         maps = [self._encode(m, x, inputs) for m, x in enumerate(pixels)]
         for fusion, stride, *pair in zip(self.fusions, STRIDES, *maps, strict=True):

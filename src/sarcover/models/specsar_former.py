@@ -61,7 +61,8 @@ class SpecSarFormer(Segmenter):
     Nodata is a mask: each branch sees its mask as one more band; keys of attention and statistics of MMAM
     weigh by the share of their pixels that is known. So a batch may lack a modality, which gives the very
     logits of a batch in which it is nowhere valid; that branch then hears the other one alone. For a model
-    that is good at it, train with modality dropout (`training.clouds`).
+    that is good at it, train with modality dropout (`training.clouds`). In training the decoder's BatchNorm
+    takes its statistics over all pixels.
 
     Keys and statistics are of the whole window: logits of a pixel depend on the window it is seen in, and
     mapping should use windows of about the training's size.

@@ -11,16 +11,15 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Geod, Transformer
+from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
-from rasterio.warp import transform_bounds
 from shapely import Polygon
-
-from sarcover.scene.raster import READ_ERRORS
 
 Positions = tuple[NDArray[np.float64], NDArray[np.float64]]
 DEGREES = CRS.from_epsg(4326)
 _ELLIPSOID = Geod(ellps="WGS84")
+_LATTICE = 21  # points along a side of a grid that is looked for on the earth
+_WIDEST = 90.0  # degrees that such a grid spans at most
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,10 @@ class Grid:
         return float(metres[0]), float(metres[1])
 
     def footprints(self, rows: NDArray[np.int64], cols: NDArray[np.int64], side: int) -> NDArray[np.object_]:
-        """Polygons in EPSG:4326 of windows, ending at the scene's edge; empty without georeference.
+        """Polygons in EPSG:4326 of windows, ending at the scene's edge.
 
-        Their middles have longitudes from -180 to 180; across the antimeridian a polygon reaches beyond.
+        Empty without georeference, and where a corner lies nowhere on the earth. Their middles have
+        longitudes from -180 to 180; across the antimeridian a polygon reaches beyond.
         """
         if self.crs is None:
             return np.full(len(rows), Polygon(), np.object_)
@@ -72,10 +72,12 @@ class Grid:
         corners = np.stack([rows, rows, below, below], 1), np.stack([cols, right, right, cols], 1)
         x, y = self.to_world(*(axis.astype(np.float64) for axis in corners))
         lon, lat = reproject(self.crs, DEGREES, x, y)
-        with np.errstate(invalid="ignore"):  # infinity is where there is no such ground
-            lon = lon - 360 * np.rint((lon - lon[:, :1]) / 360)  # all on the side of the first
-            lon -= 360 * np.floor((lon.mean(1, keepdims=True) + 180) / 360)
-        polygons: NDArray[np.object_] = shapely.polygons(np.stack([lon, lat], axis=-1))
+        there = np.isfinite(lon).all(1) & np.isfinite(lat).all(1)
+        lon = lon[there]
+        lon = lon - 360 * np.rint((lon - lon[:, :1]) / 360)  # all on the side of the first
+        lon -= 360 * np.floor((lon.mean(1, keepdims=True) + 180) / 360)
+        polygons = np.full(len(rows), Polygon(), np.object_)
+        polygons[there] = shapely.polygons(np.stack([lon, lat[there]], axis=-1))
         return polygons
 
 
@@ -89,18 +91,29 @@ class Degrees:
     north: float
 
     @staticmethod
-    def around(crs: CRS, transform: Affine, shape: tuple[int, int], margin: float = 0.01) -> Degrees:
-        """That of a pixel grid, a little wider; all of the earth where the corners lie nowhere."""
-        cols, rows = np.array([0.0, shape[1], 0.0, shape[1]]), np.array([0.0, 0.0, shape[0], shape[0]])
-        x, y = _apply(transform, cols, rows)
+    def around(crs: CRS, transform: Affine, shape: tuple[int, int]) -> Degrees:
+        """That of a pixel grid, a little wider: by .01 degrees or a fiftieth of it.
+
+        All of the earth where any part of the grid lies nowhere on it, or it spans more than 90 degrees of
+        longitude (a world map, a pole).
+        """
+        rows, cols = np.meshgrid(*(np.linspace(0, side, _LATTICE) for side in shape), indexing="ij")
         try:
-            bounds = transform_bounds(crs, DEGREES, x.min(), y.min(), x.max(), y.max())
-        except (*READ_ERRORS, CRSError):
-            bounds = (math.inf,)
-        if not all(map(math.isfinite, bounds)):
-            return Degrees(-180.0, -90.0, 180.0, 90.0)
-        west, south, east, north = bounds
-        return Degrees(west - margin, south - margin, east + margin, north + margin)
+            lon, lat = reproject(crs, DEGREES, *_apply(transform, cols.ravel(), rows.ravel()))
+        except ProjError:
+            return _EARTH
+        if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
+            return _EARTH
+        lon = lon - 360 * np.rint((lon - lon[lon.size // 2]) / 360)  # all on the side of the middle
+        span = float(max(np.ptp(lon), np.ptp(lat)))
+        if span > _WIDEST:
+            return _EARTH
+        margin = max(0.01, span / 50)  # what lies between two points of the lattice may reach farther
+        west, east = float(lon.min()) - margin, float(lon.max()) + margin
+        turn = 360 * math.floor((west + 180) / 360)
+        west, east = west - turn, east - turn
+        south, north = float(lat.min()) - margin, float(lat.max()) + margin
+        return Degrees(west, south, east if east <= 180 else east - 360, north)
 
     def holds(self, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which of some places lie in it."""
@@ -117,6 +130,9 @@ class Degrees:
 
     def _stretch(self) -> tuple[float, float]:
         return self.west, self.east if self.west <= self.east else self.east + 360
+
+
+_EARTH = Degrees(-180.0, -90.0, 180.0, 90.0)
 
 
 def on_one_side(bounds: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -163,20 +163,24 @@ class _Search:
         left, bottom, right, top = boxes[evaluated].T
         # Footprints bend between coordinate systems: search a little farther.
         width, height = 1.2 * (self.reach + 1) * pixel[evaluated].T
-        wide = shapely.box(left - width, bottom - height, right + width, top + height)
-        found: dict[int, list[int]] = {int(own): [] for own in evaluated}
-        for number, other in shapely.STRtree(shapely.box(*boxes.T)).query(wide).T:
-            own = int(evaluated[number])
-            if SPLITS.index(self.split[other]) < SPLITS.index(self.split[own]):
-                found[own].append(int(other))
-        return found
+        tree = shapely.STRtree(shapely.box(*boxes.T))
+        found: dict[int, set[int]] = {int(own): set() for own in evaluated}
+        for turn in (0, -360, 360):  # across the antimeridian too
+            wide = shapely.box(left - width + turn, bottom - height, right + width + turn, top + height)
+            for number, other in tree.query(wide).T:
+                own = int(evaluated[number])
+                if SPLITS.index(self.split[other]) < SPLITS.index(self.split[own]):
+                    found[own].add(int(other))
+        return {own: sorted(others) for own, others in found.items()}
 
     def _boxes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(N, 4) bounds in degrees, and (N, 2) width and height of a pixel in them.
 
-        A scene without georeference is a world of its own, in pixels.
+        A scene without georeference is a world of its own, in pixels; a patch that reaches beyond the earth
+        may be anywhere on it.
         """
         bounds = np.array(self.store.index.geometry.bounds, np.float64)
+        bounds[np.isnan(bounds).any(1)] = (-180, -90, 180, 90)
         inside = np.array([self.grids[scene].shape for scene in self.scene]) - np.stack(
             [self.row, self.col], axis=1
         )

@@ -66,7 +66,11 @@ class Workplace:
             self.folder = final.with_name(f".{final.name}.work")
             self.store = self.folder / _STORE
             self._lock, _ = take_up(self.folder, str(self.out), self._job)
-            self.store.mkdir(exist_ok=True)
+            try:
+                self.store.mkdir(exist_ok=True)
+            except BaseException:
+                os.close(self._lock)
+                raise
         return self
 
     def __exit__(

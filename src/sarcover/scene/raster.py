@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-import weakref
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import rasterio
@@ -67,29 +66,29 @@ class _Key:
 class _Handles(threading.local):
     """The opened datasets of one thread: the last few used, of files that somebody still holds.
 
-    With a dataset goes GDAL's cache of its blocks. None is closed by hand: a warped view may stand on it.
+    They go with the thread, with the file, or when others are used; with them goes GDAL's cache of their
+    blocks. None is closed by hand: a warped view may stand on it.
     """
 
     def __init__(self) -> None:
         self.process = os.getpid()
-        self.opened: OrderedDict[int, Any] = OrderedDict()
+        self.opened: WeakKeyDictionary[_Key, Any] = WeakKeyDictionary()  # the last used is the last
 
     def get(self, key: _Key, opener: Callable[[], Any]) -> Any:
         """What `opener` opened for `key`; opened again if it was closed meanwhile."""
         if self.process != os.getpid():  # after a fork: handles cannot be shared with the parent
-            self.process, self.opened = os.getpid(), OrderedDict()
-        number = id(key)
-        if number not in self.opened:
-            self.opened[number] = opener()
-            weakref.finalize(key, self.opened.pop, number, None).atexit = False
-            if len(self.opened) > _MOST_OPEN:
-                self.opened.popitem(last=False)
-        self.opened.move_to_end(number)
-        return self.opened[number]
+            self.process, self.opened = os.getpid(), WeakKeyDictionary()
+        dataset = self.opened.pop(key, None)
+        if dataset is None:
+            dataset = opener()
+            if len(self.opened) >= _MOST_OPEN:
+                self.release(next(self.opened.keys()))
+        self.opened[key] = dataset
+        return dataset
 
     def release(self, key: _Key) -> None:
         """Lets go of what was opened for `key`."""
-        self.opened.pop(id(key), None)
+        self.opened.pop(key, None)
 
 
 handles = _Handles()

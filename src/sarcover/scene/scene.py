@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -46,14 +46,6 @@ class Source(Protocol):
 
     def read(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Numbers (h, w), and where they are finite and no nodata (h, w)."""
-
-
-@lru_cache(maxsize=1)
-def _everywhere(shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """True throughout: windows of one size, which come in a row, share it."""
-    mask = np.ones(shape, np.bool_)
-    mask.flags.writeable = False
-    return mask
 
 
 @dataclass(frozen=True)
@@ -193,9 +185,9 @@ class Scene:
 
         Returns:
             values: (C, h, w) in the source's dtype and unit.
-            valid: (h, w) bool, perhaps not writable, all bands valid: not nodata by tag, mask layer or mask
-                band, finite, and > 0 where the unit has no other numbers (dn, amplitude, linear power); dB
-                from -100 to 60 and not exactly 0 in all bands.
+            valid: (h, w) bool, all bands valid: not nodata by tag, mask layer or mask band, finite, and > 0
+                where the unit has no other numbers (dn, amplitude, linear power); dB from -100 to 60 and not
+                exactly 0 in all bands.
 
         Raises:
             SarcoverError: a file that cannot be read there.
@@ -203,9 +195,9 @@ class Scene:
         values, valid, least = self._read(window)
         if self.unit in ("dn", "amplitude", "linear_power"):
             if not least > 0:  # or unknown
-                valid = valid & (values > 0).all(0)
+                valid &= (values > 0).all(0)
         elif self.unit == "db":
-            valid = valid & measured_db(values)
+            valid &= measured_db(values)
         return values, valid
 
     def read_declared(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -219,11 +211,11 @@ class Scene:
             return *self.view.read_source(window), np.nan
         values, valid, least = self._read_bands(window)
         for file in self._masked_files:
-            valid = valid & file.read_mask(window)
+            valid &= file.read_mask(window)
         if self.mask is not None:
-            valid = valid & self.mask.read(window)
+            valid &= self.mask.read(window)
         if self.nodata is not None:
-            valid = valid & (values > self.nodata).all(0)
+            valid &= (values > self.nodata).all(0)
         return values, valid, least
 
     def _read_bands(self, window: Window | None) -> tuple[NDArray[Any], NDArray[np.bool_], float]:
@@ -237,10 +229,10 @@ class Scene:
         # Extremes, into which one NaN is enough to turn both, cost less than a mask that is true throughout.
         least = float(values.min())
         whole = math.isfinite(least) and math.isfinite(values.max())
-        valid = _everywhere(values.shape[1:]) if whole else np.isfinite(values).all(0)
+        valid = np.ones(values.shape[1:], np.bool_) if whole else np.isfinite(values).all(0)
         for band, nodata in zip(values, nodatas, strict=True):
             if nodata is not None:
-                valid = valid & (band != nodata)
+                valid &= band != nodata
         return values, valid, least
 
     @cached_property

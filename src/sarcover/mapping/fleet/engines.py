@@ -13,6 +13,7 @@ from typing import Any
 from sarcover.devices import device_count
 from sarcover.errors import SarcoverError
 from sarcover.mapping.fleet.unit import Order, Unit, make
+from sarcover.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,9 @@ def run_on_cluster(order: Order, units: Sequence[Unit], retries: int, cluster: C
 
         def submit(unit: Unit) -> Any:
             key = f"tile-{unit.tile.name}-{unit.fingerprint[:8]}"
-            return client.submit(make, order, unit, key=key, pure=False, retries=retries, resources=resources)
+            return client.submit(
+                _make_in_worker, order, unit, key=key, pure=False, retries=retries, resources=resources
+            )
 
         waiting = iter(units)
         running = {submit(unit): unit for unit in islice(waiting, _IN_FLIGHT)}
@@ -92,6 +95,12 @@ def run_on_cluster(order: Order, units: Sequence[Unit], retries: int, cluster: C
                 new = submit(following)
                 running[new] = following
                 done.add(new)
+
+
+def _make_in_worker(order: Order, unit: Unit) -> dict[str, Any]:
+    """As the command in a process of its own."""
+    keep_freed_memory()
+    return make(order, unit)
 
 
 def _outcome(distributed: Any, future: Any) -> tuple[dict[str, Any] | None, str]:
