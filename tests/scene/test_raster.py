@@ -45,6 +45,19 @@ def test_files_close_with_the_thread_that_read_them(paths, tmp_path):
     assert opened(tmp_path) == 0
 
 
+def test_the_cache_is_that_of_before(paths):
+    size = "GDAL_CACHEMAX"
+    with rasterio.Env():
+        before = rasterio.env.get_gdal_config(size)
+        with raster.gdal_cache(5 * 2**20):
+            assert rasterio.env.get_gdal_config(size) == 5 * 2**20
+        assert rasterio.env.get_gdal_config(size) == before
+    with raster.gdal_cache(5 * 2**20):
+        RasterFile(paths[0]).read([1])
+    with rasterio.Env():
+        assert rasterio.env.get_gdal_config(size) == before
+
+
 def test_of_many_files_the_last_used_stay_open(paths, tmp_path, monkeypatch):
     monkeypatch.setattr(raster, "_MOST_OPEN", 2)
     files = [RasterFile(path) for path in paths]

@@ -9,8 +9,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import rasterio
-
 from sarcover import __version__
 from sarcover.assessment.pictures import ground_size
 from sarcover.config import ExplainSettings
@@ -29,6 +27,7 @@ from sarcover.explain.untrusted import clean, file_name, optical_key, radar_key
 from sarcover.legend import Legend
 from sarcover.metrics import scores
 from sarcover.progress import progress
+from sarcover.scene.raster import gdal_cache
 
 _CONFUSIONS = 5  # the most frequent ones are told
 _CACHE = 256 * 2**20  # bytes: the blocks under a strip of a wide map
@@ -49,7 +48,7 @@ def collect(settings: ExplainSettings) -> dict[str, Any]:
     limits = radar_range(sources)
     found = {}
     # GDAL's own cache would be a twentieth of the machine's memory.
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE), progress("evidence, areas", len(chosen)) as advance:
+    with gdal_cache(_CACHE), progress("evidence, areas", len(chosen)) as advance:
         for area in chosen:
             found[area.id] = _facts(sources, area, gather(sources, area, settings, limits), training)
             advance(1)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 import torch
 from torch import nn
 
@@ -28,6 +28,7 @@ from sarcover.mapping.stream import Piece, pieces
 from sarcover.models import check_threshold
 from sarcover.models.augmented import augmented
 from sarcover.scene import Scene
+from sarcover.scene.raster import gdal_cache
 from sarcover.scene.remote import is_remote
 
 _MIB = 2**20
@@ -103,14 +104,13 @@ class Job:
             device=self.device,
         )
 
-    def environment(self) -> rasterio.Env:
-        """GDAL's settings for the run: a cache for the sources' blocks of one row of windows.
+    def environment(self) -> AbstractContextManager[None]:
+        """For the run: GDAL caches the sources' blocks of one row of windows.
 
-        It is fixed but for very wide scenes, so that memory is the same for all sizes; GDAL's own default is
-        5 % of the machine.
+        That is fixed but for very wide scenes, so that memory is the same for all sizes.
         """
         needed = max(_bytes_of_rows(fitted.scene, self.rows.patch) for fitted in self.mosaic.scenes)
-        return rasterio.Env(GDAL_CACHEMAX=int(np.clip(needed, 32 * _MIB, 256 * _MIB)))
+        return gdal_cache(int(np.clip(needed, 32 * _MIB, 256 * _MIB)))
 
     def identity(self, settings: dict[str, Any]) -> dict[str, Any]:
         """Plain values by which a later process knows that it would compute the very same map.

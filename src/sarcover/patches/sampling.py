@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
 from sarcover.errors import SarcoverError, UnreadableError
@@ -24,7 +23,7 @@ from sarcover.patches.drawing import Lots, draw_tile, generator
 from sarcover.patches.grids import DEGREES, Grid, reproject
 from sarcover.patches.labels import LabelTile
 from sarcover.progress import progress
-from sarcover.scene.raster import RasterFile
+from sarcover.scene.raster import RasterFile, gdal_cache
 
 _LOOK = 64  # one of so many windows is looked at first, to know what to expect
 _ERRORS = 3.0  # standard errors by which that look may have found too much of a class
@@ -218,7 +217,7 @@ def _draw(
 
     pixels = np.zeros(len(limits), np.int64)
     merged: Merged = [(Lots(1.0), np.empty(0, np.int32)) for _ in limits]
-    with progress("draw anchors", len(tiles)) as advance, rasterio.Env(GDAL_CACHEMAX=_CACHE):
+    with progress("draw anchors", len(tiles)) as advance, gdal_cache(_CACHE):
         for number, result in enumerate(in_order(draw, tiles, workers)):
             advance(1)
             if isinstance(result, UnreadableError):

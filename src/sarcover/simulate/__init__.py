@@ -11,12 +11,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-import rasterio
-
 from sarcover.config import SimulateSettings
 from sarcover.files import atomic_folder
 from sarcover.progress import progress
 from sarcover.scene.disk import gdal_errors
+from sarcover.scene.raster import gdal_cache
 from sarcover.simulate.fields import Area, Fields
 from sarcover.simulate.landcover import land
 from sarcover.simulate.optical import reflectance
@@ -46,7 +45,7 @@ def simulate(settings: SimulateSettings) -> Path:
         atomic_folder(settings.out, marker=("scenes", "labels"), overwrite=settings.overwrite) as folder,
         gdal_errors(Path(settings.out)),
         progress("simulate", blocks) as advance,
-        rasterio.Env(GDAL_CACHEMAX=128 * 2**20),  # else GDAL would cache a twentieth of the machine's memory
+        gdal_cache(128 * 2**20),
     ):
         for tile in tiles:
             with ExitStack() as stack:
