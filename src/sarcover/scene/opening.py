@@ -133,17 +133,12 @@ def sample(scene: Scene) -> NDArray[Any]:
     """Some of a scene's numbers that are not declared nodata, (C, N): nine small windows, all bands."""
     height, width = scene.shape
     parts = []
-    for row in _starts(height):
-        for col in _starts(width):
+    for row in np.linspace(0, max(0, height - _SAMPLE), 3).astype(int):
+        for col in np.linspace(0, max(0, width - _SAMPLE), 3).astype(int):
             window = Window(col, row, min(_SAMPLE, width - col), min(_SAMPLE, height - row))
             values, valid = scene.read_declared(window)
             parts.append(values[:, valid])
     return np.concatenate(parts, axis=1)
-
-
-def _starts(length: int) -> list[int]:
-    """Of three windows along a side; at multiples of their own, where files tend to have their blocks."""
-    return [int(start) // _SAMPLE * _SAMPLE for start in np.linspace(0, max(0, length - _SAMPLE), 3)]
 
 
 def _one_scene(paths: list[Path]) -> list[Path]:
