@@ -239,6 +239,7 @@ def picture(results: dict[str, list[dict[str, Any]]], cost: dict[str, dict[str, 
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter("{x:g}")
+    axis.tick_params(axis="x", which="both", length=4)
     axis.margins(x=0.15)
     axis.set(xlabel="mapping, ms a patch (CPU time on a CPU)", ylabel="test mIoU (mean and range over seeds)")
     axis.grid(alpha=0.3)
