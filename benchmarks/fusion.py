@@ -42,6 +42,7 @@ from rows import once, signed, spread
 from sarcover.bundle import load_model
 from sarcover.config import EvaluateSettings, FinetuneSettings
 from sarcover.devices import flush_denormals
+from sarcover.files import write_json
 from sarcover.metrics import difference, read_blocks, scores
 from sarcover.metrics.blocks import blocks_path
 from sarcover.models import Segmenter, build_model
@@ -85,7 +86,7 @@ def train_and_score(key: str, seed: int, stores: dict[str, Path], out: Path, arg
     found = once(done, lambda: _train_and_score(ROWS[key], seed, stores, run, args))
     if found.get("covers", args.covers) != args.covers:
         found |= bad_weather(run, stores, args)
-        done.write_text(json.dumps(found))
+        write_json(done, found)
     return found
 
 

@@ -19,6 +19,7 @@ import json
 import os
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,30 +155,18 @@ def encoder_of(store: Path, out: Path, args: argparse.Namespace, **settings: Any
 
 
 def compare(out: Path, encoder: Path | None, store: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Every seed and share of the labels, from scratch and from the encoder."""
-    return [
-        one(out, encoder if init == "pretrained" else None, store, init, fraction, seed, args)
-        for fraction in args.fractions
-        for seed in args.seeds
-        for init in ("scratch", "pretrained")
-    ]
+    """Every seed and share of the labels, from scratch and from the encoder; what is there is read."""
+    found = []
+    for fraction in args.fractions:
+        for seed in args.seeds:
+            for init in ("scratch", "pretrained"):
+                run = out / f"{store.name}-{fraction}-{seed}-{init}"
+                job = partial(one, run, encoder, store, init, fraction, seed, args)
+                found.append(once(run / "gain.json", job))
+    return found
 
 
 def one(
-    out: Path,
-    encoder: Path | None,
-    store: Path,
-    init: str,
-    fraction: float,
-    seed: int,
-    args: argparse.Namespace,
-) -> dict[str, Any]:
-    """One finetuning and its score on the test split."""
-    run = out / f"{store.name}-{fraction}-{seed}-{init}"
-    return once(run / "gain.json", lambda: _one(run, encoder, store, init, fraction, seed, args))
-
-
-def _one(
     run: Path,
     encoder: Path | None,
     store: Path,
@@ -186,6 +175,7 @@ def _one(
     seed: int,
     args: argparse.Namespace,
 ) -> dict[str, Any]:
+    """One finetuning and its score on the test split."""
     cpu = time.process_time()
     finetune(
         FinetuneSettings(
@@ -193,7 +183,7 @@ def _one(
             out=str(run),
             model="swin-upernet",
             size=args.size,
-            init=None if encoder is None else str(encoder),
+            init=str(encoder) if init == "pretrained" else None,
             steps=args.steps,
             batch=args.batch,
             learning_rate=args.rate,

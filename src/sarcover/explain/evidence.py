@@ -47,7 +47,6 @@ def collect(settings: ExplainSettings) -> dict[str, Any]:
     training = _training(sources)
     limits = radar_range(sources)
     found = {}
-    # GDAL's own cache would be a twentieth of the machine's memory.
     with gdal_cache(_CACHE), progress("evidence, areas", len(chosen)) as advance:
         for area in chosen:
             found[area.id] = _facts(sources, area, gather(sources, area, settings, limits), training)
