@@ -3,7 +3,7 @@
     python benchmarks/pretraining_gain.py --out bench-out/gain            # the simulated landscape
     python benchmarks/pretraining_gain.py --out bench-out/gain --real     # HH of the three real scenes
 
-Landscape: pretraining on three months of one simulated region, training and validation blocks, without
+Landscape: pretraining on three months of one simulated region, training blocks alone, without
 looking at labels; finetuning on one month's training blocks, all of them and one patch in ten; scored on the
 test blocks. Real: pretraining on the 24 Sentinel-1 VH tiles of s1s2_pairs and the pixels of the three scenes
 outside their test split; finetuning and scoring each scene isolated, by its split.tif. Every unlabelled scene
@@ -263,8 +263,7 @@ def main() -> None:
     out = args.out / ("real" if args.real else "landscape")
     out.mkdir(parents=True, exist_ok=True)
     unlabelled, stores = stores_of(out, args)
-    splits = ("train",) if args.real else ("train", "val")
-    encoder = encoder_of(unlabelled, out, args, splits=splits, mask_per=args.mask_per, device="cpu")
+    encoder = encoder_of(unlabelled, out, args, mask_per=args.mask_per, device="cpu")
     stores = {name: store for name, store in stores.items() if not args.stores or name in args.stores}
     results = {name: compare(out, encoder, store, args) for name, store in stores.items()}
     (out / "gain.json").write_text(

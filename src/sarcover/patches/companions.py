@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sarcover.errors import SarcoverError, UnreadableError
 from sarcover.patches.failures import Failures
 from sarcover.patches.grids import Degrees
 from sarcover.scene import OnGrid, Optical, OpticalOnGrid, Scene, open_optical
+from sarcover.scene.raster import Raster
 from sarcover.scene.safe import is_radar, is_safe
 from sarcover.scene.sentinel2 import open_raster
 
@@ -23,12 +24,14 @@ class Companions:
     Attributes:
         paths: in order of name, so the order in which the user named them decides nothing.
         placed: the ground of those with georeference.
+        rasters: them, opened once for all scenes.
         alone: there is one scene, and all are its.
     """
 
     paths: tuple[Path, ...]
     placed: Mapping[Path, Degrees]
     alone: bool
+    rasters: Mapping[Path, Raster] = field(default_factory=dict)
 
     @staticmethod
     def find(
@@ -52,21 +55,23 @@ class Companions:
                     do=f"correct --{setting}",
                 )
             found.update(inside)
-        ordered, placed = [], {}
+        rasters: dict[Path, Raster] = {}
+        placed = {}
         for path in sorted(found, key=lambda path: (path.name, path)):
             try:
-                info = open_raster(path).info
+                raster = open_raster(path)
+                info = raster.info
             except UnreadableError as error:
                 if failures is None:
                     raise
                 failures.add(str(path), error)
                 continue
-            ordered.append(path)
+            rasters[path] = raster
             if info.crs is not None:
                 placed[path] = Degrees.around(info.crs, info.transform, info.shape)
-        if paths and not ordered:
+        if paths and not rasters:
             raise SarcoverError(f"none of --{setting} can be read", got="; ".join(map(str, sorted(found))))
-        return Companions(tuple(ordered), placed, alone)
+        return Companions(tuple(rasters), placed, alone, rasters)
 
     def of(self, scene: Scene) -> list[Path]:
         """The rasters that may belong to a scene.
@@ -96,7 +101,8 @@ def labels_on_grid(scene: Scene, companions: Companions) -> OnGrid | None:
     paths = companions.of(scene)
     if not paths:
         return None
-    labels = OnGrid(paths, scene.crs, scene.transform, scene.shape, kind="nearest", fill=255)
+    rasters = [companions.rasters[path] for path in paths]
+    labels = OnGrid(rasters, scene.crs, scene.transform, scene.shape, kind="nearest", fill=255)
     return labels if labels.overlaps() else None
 
 

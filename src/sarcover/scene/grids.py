@@ -29,7 +29,7 @@ class OnGrid:
     reach, the first counts. Equal grids are read straight through.
 
     Args:
-        path: a file or an optical SAFE product, or several (the tiles of a label map).
+        path: a file or an optical SAFE product, by its path or opened, or several (the tiles of a label map).
         crs: of the grid; None for a grid without georeference, for which one raster of its very size counts.
         transform: of the grid.
         shape: of the grid, height and width.
@@ -42,7 +42,7 @@ class OnGrid:
 
     def __init__(
         self,
-        path: str | Path | Sequence[str | Path],
+        path: str | Path | Sequence[str | Path | Raster],
         crs: Any,
         transform: Affine,
         shape: tuple[int, int],
@@ -52,7 +52,7 @@ class OnGrid:
         paths = [path] if isinstance(path, str | Path) else list(path)
         if not paths:
             raise SarcoverError("no raster was named that could be laid on the scene's grid")
-        self.files = [open_raster(p) for p in paths]
+        self.files = [open_raster(p) if isinstance(p, str | Path) else p for p in paths]
         self.path = self.files[0].path
         self.crs, self.transform, self.shape = crs, transform, shape
         self._place = Placement(crs, transform, shape)

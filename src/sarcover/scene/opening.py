@@ -137,7 +137,7 @@ def sample(scene: Scene) -> NDArray[Any]:
         for col in np.linspace(0, max(0, width - _SAMPLE), 3).astype(int):
             window = Window(col, row, min(_SAMPLE, width - col), min(_SAMPLE, height - row))
             values, valid = scene.read_declared(window)
-            parts.append(values[:, valid])
+            parts.append(values.reshape(len(values), -1) if valid.all() else values[:, valid])
     return np.concatenate(parts, axis=1)
 
 

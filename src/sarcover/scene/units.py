@@ -33,6 +33,7 @@ _LARGEST: dict[Unit, float] = {"linear_power": 1000.0, "amplitude": 1000.0**0.5}
 _DB_RANGE = (-100.0, 60.0)  # beyond it nothing on earth is measured: fill values
 _LOWEST_DB = -80.0  # as the median of an area: far below the noise of any radar
 _FEWEST = 64  # numbers that prove something: a scene of one pixel may well be above 0 dB
+_ENOUGH = 2**16  # numbers whose percentiles are looked at: more would not move them
 log = logging.getLogger("sarcover")
 
 
@@ -146,7 +147,8 @@ def check_plausible(name: str, unit: Unit, sample: NDArray[Any]) -> None:
 
 
 def _refuse_impossible(name: str, unit: Unit, values: NDArray[Any]) -> None:
-    low, middle, high = (float(v) for v in np.percentile(values, [1, 50, 99]))
+    some = values[:: max(1, values.size // _ENOUGH)]
+    low, middle, high = (float(v) for v in np.percentile(some, [1, 50, 99]))
     got = f"1 % below {low:.4g}, median {middle:.4g}, 1 % above {high:.4g}"
     if unit == "db":
         if middle < _LOWEST_DB:
