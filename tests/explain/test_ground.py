@@ -15,6 +15,7 @@ from sarcover.explain.ground import Grounded, ground
 from sarcover.explain.narrate import TooLongError, narrate
 from sarcover.explain.prompt import Message
 from sarcover.explain.template import template_claims
+from sarcover.explain.writing import totals
 
 HONEST = [
     ("what", "C1 is the most common class and covers 40 %."),
@@ -192,6 +193,19 @@ def test_the_template_needs_no_mending() -> None:
     assert grounded.narrative.narrator == "template"
     assert grounded.grounding.share_supported == 1.0
     assert {claim.status for claim in grounded.narrative.claims} == {"supported"}
+
+
+def test_the_share_over_areas_is_one_of_claims() -> None:
+    """Neither what the template fills in nor an area that it tells alone counts for the narrator."""
+    lies = ["C2 covers 40 % of the map.", "C1 is darker than nothing.", "C4 has an IoU of 38 %."]
+    parts = [
+        (area(), told(Narrator(answer(HONEST[0])))),
+        (area(), told(Narrator(answer(HONEST[0], *[("trust", lie) for lie in lies])))),
+        (area(), ground(narrate(area()), area())),
+    ]
+    assert [grounded.grounding.checked[1] for _, grounded in parts[:2]] == [1, 4]
+    assert totals(parts)["share_supported"] == pytest.approx(2 / 5)
+    assert totals(parts[2:])["share_supported"] == 1.0
 
 
 def test_nothing_is_asked_about_an_area_without_a_class() -> None:

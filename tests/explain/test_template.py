@@ -64,7 +64,7 @@ def test_a_bright_lake_is_called_unusual() -> None:
     band = made["areas"]["map"]["classes"]["C1"]["backscatter"]["HH"]
     band |= {"median": -3.0, "p10": -5.0, "p90": 0.0}
     (text,) = [c.text for c in template_claims(area(made)) if c.text.startswith("C1 is bright")]
-    assert "not as a rule; wind may have roughened the surface" in text
+    assert "unusual for this kind of surface; wind may have roughened the surface" in text
 
 
 def test_an_area_without_a_class_is_told_as_such() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from sarcover.explain.beyond import NO_CLASS, check_beyond
 from sarcover.explain.claims import Claim
 from sarcover.explain.comparisons import check_comparisons, leave_nothing
 from sarcover.explain.facts import AreaEvidence
@@ -17,7 +18,6 @@ from sarcover.explain.values import agrees, fits_unit, meant
 _LONGEST = 600  # characters of a claim
 _PERCENTILES = (10, 50, 90)
 _LINK = re.compile(r"https?:|www\.|\]\(|<\w+|[\w.]+@[\w.]+", re.IGNORECASE)
-_NO_CLASS = re.compile(r"\b(?:no|none\sof\sthe|not\sa)\s(?:single\s|other\s)?class(?:es)?\b", re.IGNORECASE)
 _COVERS = re.compile(
     r"\b(?:covers?|occup(?:y|ies)|dominates?|makes?\sup|accounts?\sfor|surrounds?|prevails?|is\s(?:present|visible|found|mapped))\b",
     re.IGNORECASE,
@@ -67,7 +67,7 @@ def check(claim: Claim, evidence: AreaEvidence) -> Verdict:
         check_levels(sentence, evidence, compared)
         if claim.kind != "check" or sentence.mentions:
             leave_nothing(sentence, compared)  # "look first where confidence is lowest" states no fact
-        problems += compared.problems
+        problems += [*compared.problems, *check_beyond(sentence, compared)]
         items += compared.items
         for number in sentence.numbers:
             if number in compared.numbers:
@@ -90,7 +90,7 @@ def _check_number(number: Number, sentence: Sentence, evidence: AreaEvidence) ->
     facts = meant(evidence, sentence, number)
     if number.relation != "=" and re.search(r"\beach\b|\ball\b|\bboth\b", sentence.text, re.IGNORECASE):
         return _each(number, sentence, [key for m in sentence.mentions for key in m.ids], evidence)
-    if number.relation != "=" and _NO_CLASS.search(sentence.text):
+    if number.relation != "=" and NO_CLASS.search(sentence.text):
         opposite = replace(number, relation="<" if number.relation == ">" else ">")
         return _each(opposite, sentence, evidence.present, evidence)
     found = [fact.path for fact in facts if agrees(number, fact.value)]

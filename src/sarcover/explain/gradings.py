@@ -58,7 +58,7 @@ SUPERLATIVES = [(topic, sign, _words(words)) for topic, sign, _, words in _TABLE
 HARMLESS = re.compile(
     r"\b(?:"
     + any_of(
-        "rather than, other than, more or less, most likely, more likely, less likely, no longer, "
+        "rather than, other than, more or less, most likely, more likely, less likely, "
         "less than even, narrower than a pixel"
     )
     + r"|most\sof\sthe\s(?:energy|signal|pulse|power|radiation|wave)|double[\s-]bounc\w+"

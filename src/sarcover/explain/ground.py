@@ -34,6 +34,8 @@ class Grounding:
         first_share: share of the narrator's claims, as first written, that hold; of those with something to
             check. None without any.
         share_supported: the same after it had written some of them anew.
+        checked, held: how many of its claims had something to check, and how many of them held: as first
+            written, and after it had written some anew.
         revisions: how often it was asked to.
     """
 
@@ -44,6 +46,8 @@ class Grounding:
     dropped: int
     first_share: float | None
     share_supported: float | None
+    checked: tuple[int, int]
+    held: tuple[int, int]
     revisions: int
 
 
@@ -65,12 +69,12 @@ def ground(narrative: Narrative, evidence: AreaEvidence, writer: Writer | None =
     """
     claims = list(narrative.claims)
     verdicts = [check(claim, evidence) for claim in claims]
-    first = _share(verdicts)
+    first = _counted(verdicts)
     asked = 0
     while writer is not None and asked < REVISIONS and not all(v.supported for v in verdicts):
         asked += 1
         claims, verdicts = _revised(claims, verdicts, evidence, writer)
-    final = _share(verdicts)
+    final = _counted(verdicts)
     kept, dropped = _mended(claims, verdicts, evidence)
     counts = {
         status: sum(claim.status == status for claim in kept)
@@ -81,17 +85,25 @@ def ground(narrative: Narrative, evidence: AreaEvidence, writer: Writer | None =
         Grounding(
             claims=len(kept),
             dropped=dropped,
-            first_share=first,
-            share_supported=final,
+            first_share=share(*first),
+            share_supported=share(*final),
+            checked=(first[1], final[1]),
+            held=(first[0], final[0]),
             revisions=asked,
             **counts,
         ),
     )
 
 
-def _share(verdicts: Sequence[Verdict]) -> float | None:
+def _counted(verdicts: Sequence[Verdict]) -> tuple[int, int]:
+    """Claims that hold, and claims that have something to check."""
     checked = [verdict for verdict in verdicts if verdict.items or verdict.problems]
-    return sum(verdict.supported for verdict in checked) / len(checked) if checked else None
+    return sum(verdict.supported for verdict in checked), len(checked)
+
+
+def share(held: int, checked: int) -> float | None:
+    """Share of the claims with something to check that hold; None without any."""
+    return held / checked if checked else None
 
 
 def _revised(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -47,15 +47,20 @@ class Mention:
     Attributes:
         start, end: where.
         ids: the classes that the word can mean, in the legend's order; none for one that the legend lacks.
-        denied: the sentence says that it is not there.
+        denial: where the sentence says that it is not there; None if it does not.
         text: as written.
     """
 
     start: int
     end: int
     ids: tuple[str, ...]
-    denied: bool
+    denial: tuple[int, int] | None
     text: str
+
+    @property
+    def denied(self) -> bool:
+        """The sentence says that it is not there."""
+        return self.denial is not None
 
 
 @dataclass(frozen=True)
@@ -123,15 +128,16 @@ class Sentence:
             found += one.ids
         return tuple(dict.fromkeys(found))
 
-    def topic(self, start: int, end: int) -> frozenset[str]:
-        """What a number from `start` to `end` is about; nothing where no phrase says it.
+    def topic(self, start: int, end: int, among: Container[str] | None = None) -> frozenset[str]:
+        """What a number from `start` to `end` is about, `among` these; nothing where no phrase says it.
 
         The phrase just before it ("a recall of"), just after it ("62 % recall"), else the nearest one before
         it in its clause, after it in its clause, before it in the sentence.
         """
         # "Of the map" belongs to the number before it, never to one after it.
-        before = [t for t in self.topics if t.end <= start and not self.text[t.start :].startswith("of ")]
-        after = [t for t in self.topics if t.start >= end]
+        topics = [t for t in self.topics if among is None or any(topic in among for topic in t.topics)]
+        before = [t for t in topics if t.end <= start and not self.text[t.start :].startswith("of ")]
+        after = [t for t in topics if t.start >= end]
         if before and _CONNECTS.fullmatch(self.text[before[-1].end : start]):
             return before[-1].topics
         if after and _FOLLOWS.fullmatch(self.text[end : after[0].start]):
@@ -207,8 +213,9 @@ def _mentions(text: str, evidence: AreaEvidence) -> list[Mention]:
         end = -minus_end
         if found and start < found[-1].end:
             continue
-        denied = bool(_NONE_OF.search(text[:start]) or _NOT_THERE.match(text[end:]))
-        found.append(Mention(start, end, ids, denied, word))
+        none, absent = _NONE_OF.search(text, 0, start), _NOT_THERE.match(text[end:])
+        denial = none.span() if none else (end, end + absent.end()) if absent else None
+        found.append(Mention(start, end, ids, denial, word))
     return found
 
 

@@ -47,6 +47,9 @@ _BRIGHTNESS = re.compile(
     r"(?=(?:\s(?:in|on|to|for|backscatter|returns?|echo\w*|signals?|because|at|against|as)\b|\s*[,.;:(]|$))",
     re.IGNORECASE,
 )
+NOT_BRIGHT = re.compile(r"\bnot\s(?:(?:very|rather|quite)\s)?(?:bright|dark)\b", re.IGNORECASE)
+"""A denial that `check_levels` understands."""
+
 _OF_RADAR = re.compile(r"\s(?:backscatter|returns?|echo|signal)", re.IGNORECASE)
 
 

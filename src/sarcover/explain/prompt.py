@@ -16,7 +16,7 @@ from typing import Any
 from sarcover.explain.claims import Claim
 from sarcover.explain.facts import AreaEvidence, Fact
 
-VERSION = "v1"
+VERSION = "v2"
 BUDGETS = (150, 100, 60, 30)
 """How many facts are told, at most: fewer, where a model has no room for them."""
 _CLASSES = 7  # described one by one; of the others there is the share

@@ -24,8 +24,8 @@ def trust(evidence: AreaEvidence) -> Iterator[Claim]:
     if not known:
         pixels = evidence.get("pixels.mapped") or 0.0
         text = (
-            f"Nothing but the map itself was at hand for its {pixels:,.0f} pixels with a class: neither a "
-            "confidence nor a reference says how right they are."
+            f"How far to trust it is open: of the {pixels:,.0f} pixels that have a class only the map itself was "
+            "at hand."
         )
         yield Claim("trust", text, ("pixels.mapped",))
 
@@ -36,7 +36,7 @@ def _confidence(evidence: AreaEvidence) -> Iterator[Claim]:
         return
     text = (
         f"The mean confidence of the map is {percent(evidence, mean)}, and {percent(evidence, low)} of the "
-        "pixels have a low confidence, less than even; this is the model's own opinion, not an accuracy."
+        "pixels have a low confidence, less than even; this is the model's own opinion of itself."
     )
     yield Claim("trust", text, (mean, low))
     means = _of_classes(evidence, "confidence.mean")

@@ -76,7 +76,7 @@ def _because(evidence: AreaEvidence, key: str, word: str) -> str:
         return ""
     if kind.level == "varied" or word == kind.level or not word:
         return f", because {kind.physics}"
-    return f", which this kind of surface is not as a rule; {kind.unusual}"
+    return f", which is unusual for this kind of surface; {kind.unusual}"
 
 
 def _optical(evidence: AreaEvidence, key: str) -> Iterator[Claim]:
@@ -121,7 +121,7 @@ def _modalities(evidence: AreaEvidence) -> Iterator[Claim]:
 def _without_scene(evidence: AreaEvidence) -> Claim:
     return Claim(
         "why",
-        "The radar scene was not at hand, so that nothing can be said of the backscatter behind the "
+        "The radar scene was missing, and with it the backscatter behind the "
         f"{evidence.get('counts.classes'):.0f} classes of this map.",
         ("counts.classes",),
     )

@@ -30,6 +30,10 @@ _TABLE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("training median, training texture, training p10, training p90, above training", (
         r"(?:that|those) (?:of|in) (?:the |its )?training(?: (?:pixels|data))?",
     )),
+    ("within training", (
+        r"within (?:the )?training(?:'s| data's)? 10th (?:percentile )?(?:to|and|-) (?:the )?90th"
+        r"(?: percentiles?)?",
+    )),
     ("training p10", (r"training(?:'s)? 10th\b",)),
     ("training p90", (r"training(?:'s)? 90th\b",)),
     ("training p10, training p90, within training", (
@@ -68,10 +72,12 @@ _TABLE: tuple[tuple[str, tuple[str, ...]], ...] = (
     )),
     ("optical weight", (
         r"optical(?: \w+){0,3} (?:weight|contribut\w+|share)",
+        r"weight(?= of [\d.,]+ ?% (?:of|from|to|on) (?:the )?optical)",
         r"(?:weight|contribution|share) (?:of|from|to|on) (?:the )?optical(?: (?:image|bands|input|data))?",
     )),
     ("radar weight", (
         r"(?:radar|sar)(?: \w+){0,3} (?:weight|contribut\w+|share)",
+        r"weight(?= of [\d.,]+ ?% (?:of|from|to|on) (?:the )?(?:radar|sar))",
         r"(?:weight|contribution|share) (?:of|from|to|on) (?:the )?(?:radar|sar)(?: (?:image|bands|data))?",
     )),
     ("clear", (r"clear", r"cloud[ -]?free", r"optical values")),
@@ -84,7 +90,9 @@ _TABLE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("border accuracy", (r"border accuracy", r"accuracy (?:at|near) (?:the )?borders?")),
     ("interior accuracy", (r"interior accuracy", r"(?:in the |the )?interior", r"away from borders?")),
     ("overall accuracy", (r"overall accuracy",)),
-    ("overall accuracy, precision, recall", (r"accura\w+", r"correct(?:ly)?")),
+    ("overall accuracy, precision, recall", (
+        r"accura\w+", r"correct(?:ly)?", r"right", r"verified", r"confirm\w*",
+    )),
     ("agreement", (r"agree\w*", r"repeat\w*", r"run again")),
     ("errors at borders, confused at borders, border accuracy, at borders, border width", (
         r"errors?\b[^.;]{0,40}\bborders?",

@@ -23,6 +23,17 @@ _OVERALL = (
     "this area",
 )
 _UNITS = {"share": "1", "dB": "dB", "ha": "ha", "px": "px", "m": "m", "std": "std"}
+_RANGE = re.compile(r"\b(?:between|from|ranges?)\b", re.IGNORECASE)
+_USUAL = {"share": {"share"}, "dB": {"median"}, "ha": {"area"}, "px": {"pixels"}}
+"""What a number of a unit is about where nothing is said of it."""
+
+_BARE = re.compile(
+    r"a|an|all|also|altogether|and|about|area|are|as|at|class|classes|each|entire|followed|for|form|forms|goes|has|have|"
+    r"here|in|is|it|its|just|land|least|lie|lies|map|mapped|most|next|no|of|on|one|only|or|other|others|overall|"
+    r"pixel|pixels|radar|respectively|rest|remaining|remainder|scene|so|some|than|that|the|then|there|these|they|"
+    r"this|those|tile|to|together|total|up|was|were|which|while|whole|with",
+    re.IGNORECASE,
+)
 _COUNTED = {
     "classes": {"classes"},
     "bands": {"bands"},
@@ -59,12 +70,14 @@ def agrees(number: Number, value: float) -> bool:
 def meant(evidence: AreaEvidence, sentence: Sentence, number: Number) -> list[Fact]:
     """The facts that a number can be about, by its unit, its class, its quantity and its band."""
     facts = [fact for fact in evidence.facts.values() if fits_unit(number, fact, evidence.unit)]
-    topics = sentence.topic(*number.digits if number.start == number.end else (number.start, number.end))
-    if topics and any(fact.quantity.topic in topics for fact in facts):
-        facts = [fact for fact in facts if fact.quantity.topic in topics]
-    elif number.relation != "=":
-        usual = {"share": "share", "dB": "median", "ha": "area", "px": "pixels"}.get(number.unit)
-        facts = [fact for fact in facts if usual is None or fact.quantity.topic == usual]
+    span = number.digits if number.start == number.end else (number.start, number.end)
+    topics = sentence.topic(*span, among={fact.quantity.topic for fact in facts})
+    named = [fact for fact in facts if fact.quantity.topic in topics]
+    if not named and number.unit not in _COUNTED:
+        usual = _unsaid(sentence, number)  # "40 % of C1 burned down": a true number, of something else
+        facts = [fact for fact in facts if fact.quantity.topic in usual]
+    else:
+        facts = named or facts
     bands = sentence.bands_near(number.start)
     radar = set(evidence.radar_bands)
     if bands:
@@ -77,6 +90,24 @@ def meant(evidence: AreaEvidence, sentence: Sentence, number: Number) -> list[Fa
     own = [fact for fact in about if fact.subjects]
     # "Less than a third of the area is C1": the class, not the whole area.
     return own if own and number.relation != "=" else about
+
+
+def _unsaid(sentence: Sentence, number: Number) -> set[str]:
+    """What a number is about whose clause says nothing but whose it is: "C1 (40 %)", "30 % of it is C2"."""
+    start, end = sentence.clause(number.start)
+    if number.unit == "dB" and _RANGE.search(sentence.text, start, end):
+        return {"p10", "p90"}
+    text = list(sentence.text)
+    for first, last in (
+        *((m.start, m.end) for m in sentence.mentions),
+        *((n.start, n.end) for n in sentence.numbers),
+        *((n.digits) for n in sentence.numbers),
+        *((t.start, t.end) for t in sentence.topics),
+        *((b[0], b[1]) for b in sentence.bands),
+    ):
+        text[first:last] = " " * (last - first)
+    bare = all(_BARE.fullmatch(word) for word in re.findall(r"[^\W\d_]+", "".join(text[start:end])))
+    return _USUAL.get(number.unit, set()) if bare else set()
 
 
 def _optical_bands(evidence: AreaEvidence, sentence: Sentence, number: Number) -> set[str]:

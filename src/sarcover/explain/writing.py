@@ -8,7 +8,7 @@ from typing import Any
 
 from sarcover.explain.claims import KINDS, TITLES, Claim, with_names
 from sarcover.explain.facts import AreaEvidence
-from sarcover.explain.ground import Grounded
+from sarcover.explain.ground import Grounded, share
 from sarcover.explain.untrusted import markdown
 from sarcover.explain.wording import area, percent
 
@@ -115,15 +115,16 @@ def _cell(evidence: AreaEvidence, path: str, title: str) -> str:
 
 
 def totals(parts: Sequence[tuple[AreaEvidence, Grounded]]) -> Mapping[str, Any]:
-    """The grounding of all areas together."""
+    """The grounding of all areas together; its shares are of what the narrator said, the template's aside."""
     rows = [grounded.grounding for _, grounded in parts]
     counted = {
         key: sum(getattr(row, key) for row in rows)
         for key in ("claims", "supported", "general", "replaced", "dropped", "revisions")
     }
-    shares = {}
-    for key in ("first_share", "share_supported"):
-        known = [(getattr(row, key), row.claims) for row in rows if getattr(row, key) is not None]
-        weight = sum(claims for _, claims in known)
-        shares[key] = sum(share * claims for share, claims in known) / weight if weight else None
+    # An area without any class is the template's, whoever tells the others.
+    own = [g.grounding for _, g in parts if g.narrative.narrator != "template"] or rows
+    shares = {
+        key: share(sum(row.held[when] for row in own), sum(row.checked[when] for row in own))
+        for when, key in enumerate(("first_share", "share_supported"))
+    }
     return {**counted, **shares}
