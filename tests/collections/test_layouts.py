@@ -141,7 +141,10 @@ def test_hand_drawn_labels_of_openearthmap_are_an_archive_of_their_own(
 @pytest.mark.parametrize("name", sorted(set(COLLECTIONS) - {"folders"}))
 def test_a_folder_of_something_else_is_refused(tmp_path: Path, name: str) -> None:
     touch(tmp_path / "holiday" / "beach.jpg")
-    with pytest.raises(SarcoverError, match=r"holds nothing of .*; expected the folders"):
+    with pytest.raises(
+        SarcoverError,
+        match=r"holds nothing of .*; expected the folders .* https://sarcover\.github\.io/collections/",
+    ):
         open_collection(name, [str(tmp_path)])
 
 

@@ -13,6 +13,7 @@ from rasterio.transform import from_origin
 from sarcover.collections import COLLECTIONS
 from sarcover.config import PrepareSettings
 from sarcover.errors import SarcoverError
+from sarcover.legend import load_legend
 from sarcover.patches import PatchStore, open_store, prepare
 
 
@@ -163,6 +164,22 @@ def test_dynamic_world_takes_the_experts_band_and_leaves_out_tiles_without_radar
     np.testing.assert_array_equal(train["label"], np.where((expected < 0) | (expected > 8), 255, expected))
     assert train["row"]["date"] == "2019-04-05"
     assert store.meta.bands == ("VV", "VH")
+
+
+def test_anchors_of_dynamic_world_are_drawn_from_the_experts_band(tmp_path: Path, small: None) -> None:
+    data, truth = tmp_path / "data", codes(0, [1, 2])
+    place = {"crs": DEGREES, "transform": corner(0)}
+    write(data / "Experts/dw_1.5_2.5-20190405.tif", truth, **place)
+    write(data / "s1/dw_1.5_2.5-20190405.tif", decibels(0), UNIT="db", **place)
+    place, tested = {"crs": DEGREES, "transform": corner(5)}, codes(5, [2, 3])
+    both = np.stack([np.full_like(tested, 8), tested])
+    write(data / "dw_test/label_dw_5.5_6.5-20190607.tif", both, bands=("label", "lulc"), **place)
+    write(data / "s1/dw_5.5_6.5-20190607.tif", decibels(5), UNIT="db", **place)
+    _, summary = store_of(tmp_path, "dynamic-world", anchors=60)
+    counted = {row["name"]: row["pixels"] for row in summary["anchors"]["by_class"] if row["pixels"]}
+    both_tiles = np.concatenate([truth.ravel(), tested.ravel()])
+    names = load_legend("dynamic-world").names
+    assert counted == {names[code - 1]: int((both_tiles == code).sum()) for code in (1, 2, 3)}
 
 
 def test_hrlulc_with_alos2(tmp_path: Path) -> None:

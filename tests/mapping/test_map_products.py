@@ -9,6 +9,7 @@ import rasterio
 from affine import Affine
 from mapping_helpers import NearestLevel, backscatter, expected_codes, read_map, with_bundle
 
+from sarcover import SarcoverError
 from sarcover.mapping import map_scene
 
 sys.path.append(str(Path(__file__).parents[1] / "scene"))
@@ -39,6 +40,22 @@ def test_what_a_mosaics_mask_marks_is_not_mapped(tmp_path: Path, kinds: tuple[st
     assert (codes == 255).sum() == lost
     expected = expected_codes(db, (mask != 50) | (not kinds))
     assert (codes == expected).mean() > 0.99
+
+
+def test_what_no_scene_marks_cannot_be_left_out_of_a_map(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dn = np.rint(10 ** ((backscatter((50, 70)) + 83) / 20)).astype(np.uint16)
+    for name in ("a/N35E139", "b/N35E140"):
+        (tmp_path / name).parent.mkdir()
+        write(tmp_path / f"{name}_20_sl_HH_F02DAR.tif", dn)
+    model, out = with_bundle(NearestLevel(), radiometry="gamma0"), tmp_path / "out.tif"
+    kinds, options = ("ocean",), {"patch": 32, "device": "cpu"}
+    with pytest.raises(SarcoverError, match="ocean cannot be left out: none of the scenes has a mask"):
+        map_scene(model, tmp_path / "a", out, leave_out=kinds, **options)
+    write(tmp_path / "b/N35E140_20_mask_F02DAR.tif", np.full(dn.shape, 50, np.uint8))
+    map_scene(model, [tmp_path / "a", tmp_path / "b"], out, leave_out=kinds, **options)
+    assert "ocean is not left out of 1 of 2 scenes, which do not mark it: N35E139_20" in caplog.text
 
 
 def test_a_ceos_product_is_mapped_on_its_own_grid(tmp_path: Path) -> None:

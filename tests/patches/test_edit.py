@@ -99,6 +99,59 @@ def test_a_split_that_was_tampered_with_is_found(tmp_path):
         prepare(PrepareSettings(check=str(store.path)))
 
 
+def in_a_row(folder):
+    """A store of 25 patches in a row, of which those far from test have no mask in the index."""
+    split = np.ones((16, 400), np.uint8)
+    split[:, 300:] = 3
+    store, _ = make_store(
+        folder / "store",
+        write_scene(folder / "s.tif", distinct_dn(16, 400)),
+        labels=write_raster(folder / "l.tif", np.ones((16, 400), np.uint8)),
+        legend=write_legend(folder / "legend.yaml"),
+        split="raster",
+        split_raster=write_raster(folder / "split.tif", split),
+    )
+    return store.path
+
+
+def test_a_patch_that_the_index_has_no_mask_for_is_named(tmp_path):
+    path = in_a_row(tmp_path)
+    index = geopandas.read_parquet(path / "index.parquet")
+    index.loc[0, "split"] = "test"
+    index.to_parquet(path / "index.parquet", index=False)
+    with pytest.raises(SarcoverError, match="the index was changed: no mask for s_00000_000"):
+        prepare(PrepareSettings(check=str(path)))
+    index.loc[0, "split"] = "train"
+    named = index.index[index["valid_mask"].notna()][0]
+    index.loc[named, "label_mask"] = b"no mask"
+    index.to_parquet(path / "index.parquet", index=False)
+    with pytest.raises(SarcoverError, match=f"no mask for {index.loc[named, 'patch_id']}"):
+        prepare(PrepareSettings(check=str(path)))
+
+
+def test_the_check_counts_patches_and_classes_in_the_index(tmp_path):
+    path = in_a_row(tmp_path)
+    index = geopandas.read_parquet(path / "index.parquet")
+    index[index["col_off"] != 160].to_parquet(path / "index.parquet", index=False)  # far from test
+    with pytest.raises(
+        SarcoverError, match=r"split.json is not what its index proves; expected splits.*: 18,"
+    ):
+        prepare(PrepareSettings(check=str(path)))
+    index.loc[0, "n_0"] -= 1
+    index.to_parquet(path / "index.parquet", index=False)
+    with pytest.raises(SarcoverError, match=r"split\.json is not what its index proves; expected splits"):
+        prepare(PrepareSettings(check=str(path)))
+
+
+def test_an_index_that_proves_the_same_but_is_another_is_found(tmp_path):
+    path = in_a_row(tmp_path)
+    index = geopandas.read_parquet(path / "index.parquet")
+    index.loc[0, "valid_share"] = 0.5
+    index.to_parquet(path / "index.parquet", index=False)
+    with pytest.raises(SarcoverError, match=r"index\.parquet is not as it was made"):
+        prepare(PrepareSettings(check=str(path)))
+
+
 def test_a_guard_that_is_not_kept_is_found(tmp_path):
     store, _ = labelled(tmp_path, "store")
     meta = yaml.safe_load((store.path / "store.yaml").read_text())
@@ -234,6 +287,10 @@ def test_a_part_of_the_earth(tmp_path, made):
         ({"classes": ("rice",)}, "the store has no class rice; expected class 1, class 2, class 3"),
         ({"scenes": ("x",)}, "the store has no scene x"),
         ({"min_labelled": 1.0}, "no patch of the store passes the filter"),
+        ({"dates": ("2022-01-01", "2022-9-30")}, "dates '2022-9-30' is no day; expected year-month-day"),
+        ({"dates": ("2022", "zz")}, "dates '2022' is no day"),
+        ({"dates": ("20220901", "2022-09-30")}, "dates '20220901' is no day"),
+        ({"dates": ("2022-09-30", "2022-09-01")}, "expected the first day, then the last"),
         ({"splits": ("val",)}, "no pixel for training is left"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import geopandas
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -17,9 +18,14 @@ from patch_helpers import (
     write_scene,
 )
 from pyproj import Transformer
+from rasterio.crs import CRS
+from rasterio.transform import from_origin
+from rasterio.windows import Window
 from scipy.spatial.distance import cdist
 
 from sarcover.errors import SarcoverError
+from sarcover.patches.grids import Grid
+from sarcover.patches.polygons import by_polygons
 from sarcover.patches.stratify import assign_stratified
 
 SPLITS = {"train": 1, "val": 2, "test": 3}
@@ -59,7 +65,7 @@ def test_seasons_divide_scenes_whatever_the_year(tmp_path):
 def test_the_same_ground_at_other_times_is_said_and_counted(tmp_path):
     files = dated(tmp_path, ("20221015", "20220930"), apart=False)
     month = {"split": "month", "months_train": ("2022-10",), "months_test": ("2022-09",)}
-    with pytest.raises(SarcoverError, match=r"256 labelled pixels of validation or test.*--same-ground"):
+    with pytest.raises(SarcoverError, match=r"at least 256 labelled pixels of s1.*--same-ground"):
         make_store(tmp_path / "store", **files, **month)
     store, summary = make_store(tmp_path / "store", **files, **month, same_ground=True)
     proof = summary["proof"]
@@ -115,6 +121,67 @@ def test_polygons_divide_pixels_by_their_centres_less_the_guard(tmp_path, guard)
         assert [len(seen[code]) for code in (1, 2, 3)] == [np.count_nonzero(drawn == c) for c in (1, 2, 3)]
 
 
+@pytest.mark.parametrize("where", [(-60, -10, -30, 10), (-52, -10, -50, -8), (6, 47, 15, 55)])
+def test_polygons_elsewhere_on_the_earth_do_not_reach_the_scene(tmp_path, where):
+    """A polygon by the antipode of a UTM zone, projected, would cover it."""
+    parts = [((0, 0, 64, 30), "train"), ((0, 40, 64, 24), "test")]
+    frame = geopandas.read_file(polygons(tmp_path / "near.geojson", parts))
+    far = geopandas.GeoDataFrame({"split": ["val"]}, geometry=[shapely.box(*where)], crs=4326)
+    path = tmp_path / "split.geojson"
+    pd.concat([frame, far]).to_file(path, driver="GeoJSON", COORDINATE_PRECISION=12)
+    store, _ = make_store(
+        tmp_path / "store",
+        write_scene(tmp_path / "s.tif", distinct_dn(64, 64)),
+        split="polygons",
+        split_polygons=path,
+        guard=0,
+    )
+    counted = {split: int((mosaic(store, "s", "sar", split) > 0).sum()) for split in ("train", "test")}
+    assert counted == {"train": 64 * 30, "test": 64 * 24}
+    assert store.meta.patches["val"] == 0
+
+
+def test_polygons_in_metres_divide_a_scene_in_degrees(tmp_path):
+    """Polygons in a UTM zone, one of them far from the scene, of which each pixel is looked up by itself."""
+    lon, lat = Transformer.from_crs(UTM, 4326, always_xy=True).transform(400_000, 3_950_000)
+    place = {"crs": CRS.from_epsg(4326), "transform": from_origin(lon, lat, 1e-4, 1e-4)}
+    x, y = np.array([399_000, 400_250, 402_000]), (3_949_000, 3_951_000)
+    boxes = [shapely.box(x[0], y[0], x[1], y[1]), shapely.box(x[1], y[0], x[2], y[1])]
+    frame = geopandas.GeoDataFrame({"split": ["train", "test"]}, geometry=boxes, crs=UTM)
+    frame.to_file(tmp_path / "split.gpkg")
+    store, _ = make_store(
+        tmp_path / "store",
+        write_scene(tmp_path / "s.tif", distinct_dn(48, 48), **place),
+        split="polygons",
+        split_polygons=tmp_path / "split.gpkg",
+        guard=0,
+    )
+    rows, cols = np.mgrid[:48, :48] + 0.5
+    east, _ = Transformer.from_crs(4326, UTM, always_xy=True).transform(lon + 1e-4 * cols, lat - 1e-4 * rows)
+    np.testing.assert_array_equal(mosaic(store, "s", "sar", "train")[0] > 0, east < x[1])
+    np.testing.assert_array_equal(mosaic(store, "s", "sar", "test")[0] > 0, east > x[1])
+
+
+@pytest.mark.parametrize("west", [-180, 0, -90])
+def test_polygons_divide_a_map_of_the_world(tmp_path, west):
+    """Whole, wherever the map is cut open, and however their longitudes are counted."""
+    boxes = [shapely.box(160, -40, 195, 40), shapely.box(-20, -40, 20, 40), shapely.box(-100, -40, -80, 40)]
+    splits = ["train", "val", "test"]
+    frame = geopandas.GeoDataFrame({"split": splits}, geometry=boxes, crs=4326)
+    frame.to_file(tmp_path / "split.gpkg")
+    grid = Grid("world", CRS.from_epsg(4326), from_origin(west, 90, 2.5, 2.5), (72, 144))
+    codes = by_polygons(str(tmp_path / "split.gpkg"), [grid], guard=0).codes(grid, Window(0, 0, 144, 72))
+    lon = (west + 2.5 * (np.arange(144) + 0.5)) % 360
+    expected = np.zeros((72, 144), np.uint8)
+    for code, near in (
+        (1, (lon > 160) & (lon < 195)),
+        (2, (lon < 20) | (lon > 340)),
+        (3, abs(lon - 270) < 10),
+    ):
+        expected[20:52, near] = code
+    np.testing.assert_array_equal(codes, expected)
+
+
 def test_polygons_that_are_no_split_are_refused(tmp_path):
     scene = write_scene(tmp_path / "s.tif", distinct_dn(16, 16))
 
@@ -132,6 +199,16 @@ def test_polygons_that_are_no_split_are_refused(tmp_path):
     assert "polygons of test and train overlap" in refused(
         polygons(tmp_path / "b.geojson", [*good, ((4, 0, 8, 16), "train")])
     )
+    bow = shapely.Polygon([(139, 35), (139.1, 35.1), (139.1, 35), (139, 35.1)])
+    crossed = geopandas.GeoDataFrame(
+        {"split": ["test", "train"]}, geometry=[shapely.box(0, 0, 1, 1), bow], crs=4326
+    )
+    crossed.to_file(tmp_path / "g.geojson", driver="GeoJSON")
+    assert "polygon 2 of 2 is not valid" in refused(tmp_path / "g.geojson")
+    sides = [shapely.box(179, 0, 180.5, 1), shapely.box(-180, 0, -179, 1)]
+    turned = geopandas.GeoDataFrame({"split": ["test", "train"]}, geometry=sides, crs=4326)
+    turned.to_file(tmp_path / "h.geojson", driver="GeoJSON")
+    assert "polygons of test and train overlap" in refused(tmp_path / "h.geojson")
     points = geopandas.GeoDataFrame({"split": ["train"]}, geometry=[shapely.Point(139, 35)], crs=4326)
     points.to_file(tmp_path / "c.geojson", driver="GeoJSON")
     assert "holds other shapes; expected polygons; got Point" in refused(tmp_path / "c.geojson")

@@ -91,6 +91,32 @@ def test_what_a_mosaics_mask_marks_is_left_out_of_a_store(tmp_path):
         assert (~store.read(0)["valid"]).sum() == lost
 
 
+def test_pixels_of_different_sizes_in_one_store_are_said_unless_a_size_is_asked_for(tmp_path):
+    fine = write_scene(tmp_path / "fine.tif", distinct_dn(32, 32))
+    coarse = write_scene(
+        tmp_path / "coarse.tif", distinct_dn(32, 32), transform=Affine(50, 0, 4e5, 0, -50, 4e6)
+    )
+    _, summary = make_store(tmp_path / "store", [coarse, fine])
+    (warning,) = summary["warnings"]
+    assert "pixels of 10 m in fine and of 50 m in coarse are in one store" in warning
+    _, summary = make_store(tmp_path / "lattice", [coarse, fine], resolution=50.0)
+    assert summary["warnings"] == []
+
+
+def test_tiles_in_degrees_have_pixels_alike_wherever_they_lie(tmp_path):
+    tiles = [
+        write_scene(
+            tmp_path / f"N{north}.tif",
+            distinct_dn(16, 16),
+            crs=CRS.from_epsg(4326),
+            transform=Affine(2e-4, 0, 139, 0, -2e-4, north),
+        )
+        for north in (24, 46)
+    ]
+    _, summary = make_store(tmp_path / "store", tiles)
+    assert summary["warnings"] == []
+
+
 def test_requests_that_cannot_be(tmp_path):
     scene = write_scene(tmp_path / "s.tif", distinct_dn(16, 16))
     nowhere = write_scene(tmp_path / "n.tif", distinct_dn(16, 16), crs=None)

@@ -342,9 +342,20 @@ def test_an_empty_training_split_is_refused_with_the_reasons(tmp_path):
         ({"stride": 17}, "stride; expected 1 to 16"),
         ({"min_valid": 1.5}, "min_valid; expected a share from 0 to 1"),
         ({"split": "raster"}, "--split raster --split-raster FILE"),
-        ({"split": "block", "guard": -1}, "block and guard"),
+        ({"split": "block", "guard": -1}, "guard; expected 0 pixels or more; got -1"),
         ({"split": "block", "val_fraction": 0.6, "test_fraction": 0.4}, "leave nothing for training"),
         ({"share_context": True}, "share_context needs labels"),
+        ({"anchor_power": 2.0}, "anchor_power does nothing without anchors"),
+        ({"anchor_splits": ("train",)}, "anchor_splits does nothing without anchors"),
+        *(
+            ({"anchors": 9, "anchor_power": power}, "anchor_power; expected a number from 0 to 4; got")
+            for power in (float("nan"), float("inf"), -0.1, 4.1)
+        ),
+        (
+            {"split": "block", "months_train": ("2022-07",), "months_test": ("2022-10",)},
+            "months_train and months_test do nothing with --split block; choose --split month",
+        ),
+        ({"split": "month", "seasons_val": ("djf",)}, "seasons_val do nothing with --split month"),
     ],
 )
 def test_settings_that_cannot_be_carried_out_are_refused(tmp_path, settings, words):

@@ -11,8 +11,17 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import rasterio
 import yaml
-from patch_helpers import distinct_dn, make_store, placed, write_legend, write_raster, write_scene
+from patch_helpers import (
+    UTM,
+    distinct_dn,
+    make_store,
+    placed,
+    write_legend,
+    write_raster,
+    write_scene,
+)
 
 from sarcover.cli import main
 from sarcover.config import PrepareSettings
@@ -236,3 +245,22 @@ def test_a_truncated_scene_alone_is_an_error(tmp_path):
     with pytest.raises(SarcoverError, match="no scene can be read"):
         make_store(tmp_path / "store", scene)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.tif"]
+
+
+def test_a_block_that_cannot_be_read_costs_its_windows_and_not_the_scene(tmp_path):
+    noise = np.random.default_rng(0).integers(1, 9999, (256, 256)).astype(np.uint16)
+    scene = tmp_path / "s.tif"
+    blocks = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate", "crs": UTM}
+    size = {"count": 1, "height": 256, "width": 256, "dtype": "uint16", "transform": placed()}
+    with rasterio.open(scene, "w", driver="GTiff", **size, **blocks) as target:
+        target.write(noise, 1)
+        target.update_tags(UNIT="dn")
+    content = bytearray(scene.read_bytes())
+    content[2000:4000] = b"\xff" * 2000  # in the first block, which is also looked at when it is opened
+    scene.write_bytes(content)
+    store, summary = make_store(tmp_path / "store", scene, patch=64)
+    assert [(failed["name"], failed["windows"]) for failed in summary["failed"]] == [("s", 1)]
+    assert len(store) == 15
+    for number, row in store.index.iterrows():
+        at = np.s_[row["row_off"] : row["row_off"] + 64, row["col_off"] : row["col_off"] + 64]
+        np.testing.assert_array_equal(store.read(number)["sar"][0], noise[at])

@@ -2,14 +2,26 @@
 
 import json
 
+import geopandas
 import numpy as np
 import pytest
 from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from patch_helpers import distinct_dn, make_store, placed, write_legend, write_raster, write_scene
+from patch_helpers import (
+    distinct_dn,
+    make_store,
+    mosaic,
+    placed,
+    write_legend,
+    write_raster,
+    write_scene,
+)
+from pyproj import Transformer
 from rasterio.crs import CRS
+from rasterio.transform import from_origin
 from scipy.spatial.distance import cdist
+from shapely import box
 
 from sarcover.errors import SarcoverError
 
@@ -139,3 +151,87 @@ def test_a_store_for_training_alone_has_nothing_to_prove(tmp_path):
     _, summary = make_store(tmp_path / "store", write_scene(tmp_path / "s.tif", distinct_dn(16, 16)))
     assert summary["split"] == "All patches are for training."
     assert summary["proof"]["smallest_distance"] is None
+
+
+DEGREES = CRS.from_epsg(4326)
+
+
+def across(col=0.0, turn=0):
+    """Pixels of a ten-thousandth of a degree, 64 of them across the antimeridian from the west."""
+    return Affine(1e-4, 0, 180 - 32e-4 + 1e-4 * col - 360 * turn, 0, -1e-4, 10)
+
+
+def on_both_sides(folder, second):
+    """The same ground in September, at 180 degrees, and in October, elsewhere; with labels for each."""
+    scenes, labels = [], []
+    for date, place in (("20220901", {"crs": DEGREES, "transform": across()}), ("20221001", second)):
+        scenes.append(write_scene(folder / f"s_{date}.tif", distinct_dn(64, 64), **place))
+        labels.append(write_raster(folder / f"l_{date}.tif", np.ones((64, 64), np.uint8), **place))
+    return {"scenes": scenes, "labels": labels, "legend": write_legend(folder / "legend.yaml")}
+
+
+def in_utm_60():
+    """64 pixels of 11 m over the same ground as `across`."""
+    system = CRS.from_epsg(32660)
+    x, y = Transformer.from_crs(4326, system, always_xy=True).transform(180, 10 - 32e-4)
+    return {"crs": system, "transform": from_origin(x - 11 * 32, y + 11 * 32, 11, 11)}
+
+
+SECOND = [{"crs": DEGREES, "transform": across(turn=1)}, in_utm_60()]
+
+
+@pytest.mark.parametrize("second", SECOND, ids=["degrees", "UTM"])
+def test_ground_on_both_sides_of_the_antimeridian_is_one(tmp_path, second):
+    files = on_both_sides(tmp_path, second)
+    month = {"split": "month", "months_train": ("2022-09",), "months_test": ("2022-10",)}
+    with pytest.raises(SarcoverError, match="a labelled pixel is in two splits"):
+        make_store(tmp_path / "store", **files, **month)
+    _, summary = make_store(tmp_path / "store", **files, **month, same_ground=True)
+    assert 4096 * 0.95 < summary["proof"]["labelled_pixels_in_two_splits"] <= 4096
+    assert summary["proof"]["smallest_distance"]["pixels"] == 0
+
+
+def ground(store, split):
+    """(n, 2) longitudes from 0 to 360 and latitudes of the labelled pixels of a split, by scene."""
+    found = {}
+    for scene in store.meta.scenes:
+        place, crs = Affine(*scene["transform"]), CRS.from_wkt(scene["crs"])
+        rows, cols = np.nonzero(mosaic(store, scene["name"], "label", split) != 255)
+        x, y = place * (cols + 0.5, rows + 0.5)
+        lon, lat = Transformer.from_crs(crs, 4326, always_xy=True).transform(x, y)
+        found[scene["name"]] = np.stack([np.asarray(lon) % 360, lat], axis=1)
+    return found
+
+
+@pytest.mark.parametrize("second", SECOND, ids=["degrees", "UTM"])
+def test_blocks_are_the_same_ground_on_both_sides_of_the_antimeridian(tmp_path, second):
+    store, summary = make_store(
+        tmp_path / "store", **on_both_sides(tmp_path, second), split="block", block=16, guard=2, seed=4
+    )
+    assert summary["proof"]["labelled_pixels_in_two_splits"] == 0
+    assert summary["proof"]["smallest_distance"]["pixels"] >= 2
+    one, other = ground(store, "test").values()
+    assert min(len(one), len(other)) > 200
+    # Blocks of 16 pixels: every test pixel of one scene has one of the other within two pixels.
+    assert cdist(one, other).min(1).max() < 2e-4
+
+
+@pytest.mark.parametrize("second", SECOND, ids=["degrees", "UTM"])
+@pytest.mark.parametrize("turn", [0, 1])
+def test_polygons_hold_on_both_sides_of_the_antimeridian(tmp_path, second, turn):
+    """Training west of the antimeridian, test east of it, counted from either side."""
+    west = box(179.99, 9, 180 - 4e-4, 11)
+    east = box(180 + 4e-4 - 360 * turn, 9, 180.01 - 360 * turn, 11)
+    frame = geopandas.GeoDataFrame({"split": ["train", "test"]}, geometry=[west, east], crs=4326)
+    frame.to_file(tmp_path / "split.geojson", driver="GeoJSON", COORDINATE_PRECISION=12)
+    store, summary = make_store(
+        tmp_path / "store",
+        **on_both_sides(tmp_path, second),
+        split="polygons",
+        split_polygons=tmp_path / "split.geojson",
+        guard=2,
+    )
+    assert summary["proof"]["labelled_pixels_in_two_splits"] == 0
+    for train, test in zip(ground(store, "train").values(), ground(store, "test").values(), strict=True):
+        assert train[:, 0].max() < 180 - 4e-4 < 180 + 4e-4 < test[:, 0].min()
+        assert min(len(train), len(test)) > 28 * 63

@@ -168,6 +168,34 @@ def test_labels_of_other_types_nodata_and_coordinate_systems(tmp_path, legend, d
     np.testing.assert_allclose(sampled.anchors.lon, 139 + 1e-4 * (sampled.anchors.col + 0.5))
 
 
+def test_the_band_of_the_codes_is_read_and_recoded_as_the_collection_says(tmp_path, legend):
+    rng = np.random.default_rng(1)
+    own, codes = rng.integers(0, 3, (2, 40, 50)).astype(np.uint8)
+    codes[:5], codes[codes == 2] = 7, 255
+    path = write_raster(tmp_path / "l.tif", np.stack([own, codes]), bands=("own", "lulc"), nodata=7)
+    sampled = sample_anchors([path], legend, 10**6, band="lulc", recode={255: 3, 0: 2, 7: 1})
+    assert sampled.pixels.tolist() == [np.count_nonzero(codes == code) for code in (1, 0, 255)]
+    assert sampled.anchors.row.min() == 5  # what is nodata in the file stays without a label
+    for row, col, number in zip(
+        sampled.anchors.row, sampled.anchors.col, sampled.anchors.classes, strict=True
+    ):
+        assert codes[row, col] == (1, 0, 255)[number]
+    with pytest.raises(
+        SarcoverError, match=r"l\.tif: labels; expected one band of codes, or one that is called x"
+    ):
+        sample_anchors([path], legend, 10, band="x")
+
+
+def test_a_class_without_a_single_pixel_is_named_as_short(tmp_path, legend):
+    codes = np.full((40, 40), 1, np.uint8)
+    codes[:10] = 2
+    sampled = sample_anchors([write_raster(tmp_path / "l.tif", codes)], legend, 20)
+    report = sampled.report(legend)
+    assert report["taken_whole"] == ["class 3"]
+    assert report["by_class"][2] == {"name": "class 3", "pixels": 0, "asked": 10, "anchors": 0}
+    assert sampled.drawn.tolist() == [10, 10, 0]
+
+
 def test_nodata_that_is_a_class_code_is_no_class(tmp_path, legend):
     codes = np.full((20, 20), 1, np.uint8)
     codes[:5] = 2

@@ -107,6 +107,42 @@ def test_shared_context_is_counted_pixel_by_pixel(tmp_path):
     assert summary["proof"]["radar_pixels_in_two_splits"] == 2 * 16 * 16
 
 
+def touching(tmp_path, split):
+    """Two halves side by side, by a raster or by the months of two scenes."""
+    if split == "raster":
+        halves = np.ones((16, 64), np.uint8)
+        halves[:, 32:] = 3
+        return {
+            "scenes": write_scene(tmp_path / "s.tif", distinct_dn(16, 64)),
+            "split": "raster",
+            "split_raster": write_raster(tmp_path / "split.tif", halves),
+        }
+    return months(tmp_path, ("20220701", "20220930"))
+
+
+@pytest.mark.parametrize("split", ["raster", "month"])
+def test_a_guard_that_was_asked_for_is_kept_or_refused_whatever_the_split(tmp_path, split):
+    files = touching(tmp_path, split)
+    with pytest.raises(
+        SarcoverError,
+        match=r"guard distance of the split is not kept; expected at least 50 pixels.*got 1\.00",
+    ):
+        make_store(tmp_path / "store", **files, guard=50)
+    store, summary = make_store(tmp_path / "store", **files, guard=1)
+    assert store.meta.guard == 1
+    assert summary["proof"]["guard"] == {"asked": 1, "asked_days": 0, "kept": True}
+    store, summary = make_store(tmp_path / "unasked", **files)
+    assert store.meta.guard is None
+    assert summary["proof"]["guard"]["kept"] is None
+
+
+def test_blocks_keep_sixteen_pixels_unless_told_otherwise(tmp_path):
+    scene = write_scene(tmp_path / "s.tif", distinct_dn(160, 160))
+    store, summary = make_store(tmp_path / "store", scene, split="block", block=40)
+    assert store.meta.guard == store.meta.settings["guard"] == 16
+    assert summary["proof"]["guard"]["kept"]
+
+
 def test_a_split_raster_with_other_codes_is_refused(divided, tmp_path):
     _, _, split, files = divided
     split[:2, 0] = 7
@@ -159,7 +195,7 @@ def test_months_divide_scenes_and_scenes_of_other_months_are_listed(tmp_path):
 
 def test_months_over_the_same_ground_are_refused(tmp_path):
     settings = months(tmp_path, ("20220701", "20220930"), apart=False)
-    with pytest.raises(SarcoverError, match="labelled pixel is in two splits: 256 labelled pixels"):
+    with pytest.raises(SarcoverError, match="labelled pixel is in two splits: at least 256 labelled"):
         make_store(tmp_path / "store", **settings)
     assert not (tmp_path / "store").exists()
     del settings["labels"]
@@ -175,7 +211,7 @@ def test_the_same_ground_is_found_across_coordinate_systems(tmp_path):
         write_scene(tmp_path / "september_20220901.tif", distinct_dn(8, 8), **degrees),
     ]
     settings = months(tmp_path, ("20220701",)) | {"scenes": scenes}
-    with pytest.raises(SarcoverError, match="a labelled pixel is in two splits: 64 labelled pixels"):
+    with pytest.raises(SarcoverError, match="a labelled pixel is in two splits: at least 64 labelled"):
         make_store(tmp_path / "store", **settings)
 
 

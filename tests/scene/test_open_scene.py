@@ -15,6 +15,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.windows import Window
 
 from sarcover import SarcoverError, open_scene
+from sarcover.errors import UnreadableError
 from sarcover.scene import find_scenes
 
 
@@ -319,3 +320,34 @@ def test_polarisations_of_one_scene_in_different_units(write, db, second, tags, 
     numbers = as_dn(db) if second == "dn" else db
     with pytest.raises(SarcoverError, match=message):
         open_scene([first, write("s_HV.tif", numbers, tags=tags)])
+
+
+@pytest.mark.parametrize("at", [0.005, 0.3])
+def test_one_bad_block_costs_its_window_and_not_the_scene(write, at):
+    numbers = np.random.default_rng(0).integers(500, 5000, (1024, 1024)).astype(np.uint16)
+    blocks = {"tiled": True, "blockxsize": 128, "blockysize": 128, "compress": "deflate"}
+    path = write("scene.tif", numbers, tags={"UNIT": "dn"}, **blocks)
+    content = bytearray(path.read_bytes())
+    first = int(len(content) * at)
+    content[first : first + 3000] = b"\xff" * 3000
+    path.write_bytes(content)
+    scene, lost = open_scene(path), 0
+    for row in range(0, 1024, 128):
+        for col in range(0, 1024, 128):
+            window = Window(col, row, 128, 128)
+            try:
+                values, _ = scene.read_source(window)
+            except UnreadableError:
+                lost += 1
+            else:
+                assert np.array_equal(values[0], numbers[row : row + 128, col : col + 128])
+    assert 0 < lost < 3
+
+
+def test_a_scene_of_which_nothing_can_be_read_is_not_opened(write):
+    numbers = np.random.default_rng(0).integers(500, 5000, (64, 64)).astype(np.uint16)
+    path = write("scene.tif", numbers, tags={"UNIT": "dn"}, compress="deflate")
+    content = path.read_bytes()
+    path.write_bytes(content[:500] + b"\xff" * (len(content) - 500))
+    with pytest.raises(UnreadableError, match=r"scene\.tif cannot be read"):
+        open_scene(path)

@@ -167,7 +167,7 @@ def checked(collection: Collection, folders: Folders, *, allow_incomplete: bool 
     if not found.items:
         raise SarcoverError(
             f"{folders.root} holds nothing of {collection.title}",
-            expected="the folders that docs/collections.md shows, as they were unpacked",
+            expected="the folders as they were unpacked, as https://sarcover.github.io/collections/ shows",
             got="; ".join(found.missing) or "no scene",
         )
     _refuse_twice(collection, found.items)

@@ -43,7 +43,7 @@ class LabelsOnGrid(OnGrid):
     ) -> None:
         super().__init__(paths, crs, transform, shape, kind="nearest", fill=IGNORE)
         self._recode = dict(recode or {})
-        bands = {_band(file, band) for file in self.files}
+        bands = {band_of_codes(file, band) for file in self.files}
         if len(bands) > 1:
             raise SarcoverError(f"{self.path} and others hold their codes in different bands")
         self._band = bands.pop() if bands else 1
@@ -60,8 +60,12 @@ class LabelsOnGrid(OnGrid):
         return codes
 
 
-def _band(file: Raster, description: str | None) -> int:
-    """The band of the codes, from 1."""
+def band_of_codes(file: Raster, description: str | None) -> int:
+    """The band of the codes, from 1.
+
+    Raises:
+        SarcoverError: several bands, none of which is said to be the codes.
+    """
     if file.info.count == 1:
         return 1
     names = list(file.info.descriptions)

@@ -126,10 +126,12 @@ class PrepareSettings:
         allow_incomplete: take a collection although files of it are missing; they are listed.
         labels: reference rasters; none makes an unlabelled store for pretraining.
         legend: of the labels: name of a legend, or a YAML file; labels need one.
-        optical: optical companions; each covers one or more scenes.
+        optical: optical companions; each covers one or more scenes. Where several reach a scene, that of the
+            nearest day counts.
         unit: the unit of scenes that do not say it themselves.
         bands: polarisations to take, in this order; default: those that the first scene has.
-        leave_out: pixels that become nodata, where a product marks them: shadow, layover, ocean.
+        leave_out: pixels that become nodata, where a product marks them: shadow, layover, ocean. Scenes that
+            do not are named.
         crs: coordinate system that scenes, labels and companions are brought to; default: each scene's own.
         resolution: pixel size in its units; default: the first scene's. Radar is averaged as power, labels
             are those of the nearest pixel.
@@ -140,7 +142,7 @@ class PrepareSettings:
         anchors: take only patches that hold one of so many places, drawn from all labels by inverse class
             frequency, so that rare classes count; default: patches from everywhere.
         anchor_power: a pixel of a class of frequency f is drawn in proportion to f to the power of minus
-            this: 0 draws all pixels alike, 1 as many of each class.
+            this, 0 to 4: 0 draws all pixels alike, 1 as many of each class.
         anchor_splits: splits whose patches must hold an anchor; leave out val and test to score all of their
             ground.
         split: how pixels are divided: block (with a guard band), stratified (blocks, with each class divided
@@ -160,7 +162,8 @@ class PrepareSettings:
         same_ground: let splits by month or season hold labels of the same ground at other times; scores then
             say how a model does at another time, not on other land.
         block: side of a split block, pixels (split: block, stratified).
-        guard: least distance between pixels of different splits, pixels (split: block, stratified, polygons).
+        guard: least distance between pixels of different splits, pixels; block, stratified and polygons
+            keep it by leaving pixels out (default: 16), other splits are refused where they do not keep it.
         guard_days: least days between acquisitions of different splits.
         val_fraction: share of the labelled pixels for validation (split: block, stratified).
         test_fraction: share of the labelled pixels for testing (split: block, stratified).
@@ -204,7 +207,7 @@ class PrepareSettings:
     seasons_test: tuple[Season, ...] = ()
     same_ground: bool = False
     block: int = 1024
-    guard: int = 16
+    guard: int | None = None
     guard_days: int = 0
     val_fraction: float = 0.15
     test_fraction: float = 0.15

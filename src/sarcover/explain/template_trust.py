@@ -24,8 +24,8 @@ def trust(evidence: AreaEvidence) -> Iterator[Claim]:
     if not known:
         pixels = evidence.get("pixels.mapped") or 0.0
         text = (
-            f"How far to trust it is open: of the {pixels:,.0f} pixels that have a class only the map itself was "
-            "at hand."
+            f"How far to trust it is open: of the {pixels:,.0f} pixels that have a class only the map itself "
+            "was at hand."
         )
         yield Claim("trust", text, ("pixels.mapped",))
 

@@ -27,6 +27,7 @@ from sarcover.mapping.inputs import Fitted, MissingBandsError, Paths, companion,
 from sarcover.mapping.stream import Part
 from sarcover.scene import OpticalOnGrid, Scene, open_scene
 from sarcover.scene.regrid import SceneOnGrid
+from sarcover.scene.scene import unmarked_among
 
 logger = logging.getLogger(__name__)
 
@@ -142,10 +143,10 @@ def open_mosaic(
     Raises:
         SarcoverError: what cannot be opened, does not fit the model, or has no common grid.
     """
-    fitted = [
-        each._replace(scene=each.scene.leaving_out(leave_out))
-        for each in _ordered(_fitted(bundle, scenes, unit, bands), combine)
-    ]
+    ordered = _ordered(_fitted(bundle, scenes, unit, bands), combine)
+    for warning in unmarked_among([each.scene for each in ordered], leave_out):
+        logger.warning("%s", warning)
+    fitted = [each._replace(scene=each.scene.leaving_out(leave_out)) for each in ordered]
     grid = output_grid([each.scene for each in fitted], request)
     placed = tuple(SceneOnGrid(each.scene, grid.place) for each in fitted)
     files = [optical] if isinstance(optical, str | Path) else list(optical or ())

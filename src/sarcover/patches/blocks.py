@@ -71,6 +71,7 @@ class BlockGrid:
     ) -> Positions:
         height, width = frame.pixel_size()
         x, y = reproject(grid.crs, frame.crs, *grid.to_world(rows, cols))
+        x = x + frame.turns(x)
         # Block borders lie on pixel borders of the frame: the centre of a pixel is never on one.
         down = np.floor((y - _phase(frame.transform.f, height)) / (height * self.side))
         right = np.floor((x - _phase(frame.transform.c, width)) / (width * self.side))
@@ -153,8 +154,8 @@ def _holds(frame: Grid, grid: Grid) -> bool:
     there = reproject(grid.crs, frame.crs, *corners)
     if not np.isfinite(there).all():
         return False
-    back = reproject(frame.crs, grid.crs, *there)
-    return bool(np.allclose(back, corners, rtol=0, atol=min(grid.pixel_size())))
+    back = grid.to_pixels(*reproject(frame.crs, grid.crs, *there))
+    return bool(np.allclose(back, grid.to_pixels(*corners), rtol=0, atol=1))
 
 
 def _phase(origin: float, size: float) -> float:

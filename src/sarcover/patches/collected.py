@@ -14,11 +14,13 @@ from sarcover.legend import Legend
 from sarcover.patches.companions import Companions, optical_kind
 from sarcover.patches.failures import Failures
 from sarcover.patches.grids import Grid
-from sarcover.patches.inputs import Source, fit_together, on_one_grid
+from sarcover.patches.inputs import Source, brought_together
 from sarcover.patches.split import CODES, WholeScenes
 from sarcover.progress import progress
 from sarcover.scene import Optical, OpticalOnGrid, Scene, open_scene
 from sarcover.scene.raster import RasterFile
+
+_STRONGEST = 4  # power of the inverse class frequency: beyond, the rarest class is all that is drawn
 
 
 def settle(settings: PrepareSettings) -> tuple[PrepareSettings, Collected | None]:
@@ -27,12 +29,13 @@ def settle(settings: PrepareSettings) -> tuple[PrepareSettings, Collected | None
     What the user says comes first: legend, unit, bands and split.
 
     Raises:
-        SarcoverError: the collection is not there, or not all of it; a split that it does not have.
+        SarcoverError: the collection is not there, or not all of it; a split that it does not have; settings
+            that would have no effect.
     """
     if settings.collection is None:
         if settings.split == "official":
             raise SarcoverError("split official needs a collection", do="name it with --collection")
-        return replace(settings, split=settings.split or "block"), None
+        return _refuse_idle(replace(settings, split=settings.split or "block")), None
     collected = open_collection(
         settings.collection,
         settings.scenes,
@@ -53,7 +56,31 @@ def settle(settings: PrepareSettings) -> tuple[PrepareSettings, Collected | None
         unit=settings.unit or known.unit,
         split=settings.split or ("official" if collected.has_split else "block"),
     )
-    return settled, collected
+    return _refuse_idle(settled), collected
+
+
+def _refuse_idle(settings: PrepareSettings) -> PrepareSettings:
+    """The settings as they are, if all that was asked for has an effect.
+
+    Raises:
+        SarcoverError: settings of anchors without anchors, or of another split; a power that is none.
+    """
+    default = PrepareSettings()
+    for name in ("anchor_power", "anchor_splits"):
+        if settings.anchors is None and getattr(settings, name) != getattr(default, name):
+            raise SarcoverError(f"{name} does nothing without anchors", do="add --anchors, or leave it out")
+    if not 0 <= settings.anchor_power <= _STRONGEST:  # not a number is refused too
+        raise SarcoverError(
+            "anchor_power", expected=f"a number from 0 to {_STRONGEST}", got=f"{settings.anchor_power:g}"
+        )
+    for kind in ("month", "season"):
+        named = [f"{kind}s_{part}" for part in SPLITS if getattr(settings, f"{kind}s_{part}")]
+        if named and settings.split != kind:
+            raise SarcoverError(
+                f"{' and '.join(named)} do nothing with --split {settings.split}",
+                do=f"choose --split {kind}, or leave them out",
+            )
+    return settings
 
 
 def _labels(settings: PrepareSettings, collected: Collected) -> tuple[str, ...]:
@@ -87,8 +114,7 @@ def gather_collected(
             advance(1)
     if not items:
         raise SarcoverError(f"no scene of {collected.collection.title} can be read")
-    scenes, warnings = fit_together(opened)
-    scenes = on_one_grid(scenes, settings.crs, settings.resolution)
+    scenes, warnings = brought_together(opened, settings)
     companions = tuple(path for item in items for path in item.optical)
     kind = optical_kind(Companions(companions, {}, alone=False))
     sources = [

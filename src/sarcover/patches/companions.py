@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sarcover.collections.base import named
 from sarcover.errors import SarcoverError, UnreadableError
 from sarcover.patches.failures import Failures
 from sarcover.patches.grids import Degrees
 from sarcover.scene import OnGrid, Optical, OpticalOnGrid, Scene, open_optical
+from sarcover.scene.optical import acquired
 from sarcover.scene.raster import Raster
 from sarcover.scene.safe import is_radar, is_safe
 from sarcover.scene.sentinel2 import open_raster
 
+_FAR = 30  # days between radar and optical image after which the user is told
 RASTERS = (".tif", ".tiff", ".vrt", ".img", ".png")
 
 
@@ -107,12 +111,49 @@ def labels_on_grid(scene: Scene, companions: Companions) -> OnGrid | None:
 
 
 def optical_on_grid(scene: Scene, companions: Companions, kind: Optical) -> OpticalOnGrid | None:
-    """The optical companions that reach a scene, all of this kind; None if none does."""
+    """The optical companions that reach a scene, all of this kind; None if none does.
+
+    Where several reach, that of the nearest day counts, of equally near ones the first by name; those
+    without a date come last.
+    """
     paths = companions.of(scene)
     if not paths:
         return None
-    optical = OpticalOnGrid(kind, paths, scene)
+    rasters = sorted((companions.rasters[path] for path in paths), key=lambda raster: _days(scene, raster))
+    optical = OpticalOnGrid(kind, rasters, scene)
     return optical if optical.overlaps() else None
+
+
+def far_in_time(found: Mapping[str, tuple[Scene, OpticalOnGrid]]) -> list[str]:
+    """Warnings about optical companions that may show other land than the radar does.
+
+    Args:
+        found: scene's name -> the scene, and the companions that reach it, the nearest in time first.
+    """
+    far, unknown = [], []
+    for name, (scene, optical) in found.items():
+        days = [_days(scene, raster) for raster in optical.files]
+        if _FAR < days[0] < math.inf:
+            far.append(f"{name}: {days[0]:.0f} days")
+        if len(days) > 1 and days[-1] == math.inf:
+            unknown.append(name)
+    warnings = []
+    if far:
+        warnings.append(f"the nearest optical companion is more than {_FAR} days away for {named(far)}")
+    if unknown:
+        warnings.append(
+            "several optical companions reach a scene, not all with a date; without dates the first by name "
+            f"counts: {named(unknown)}"
+        )
+    return warnings
+
+
+def _days(scene: Scene, raster: Raster) -> float:
+    """Days between scene and raster; infinite where one of them has no date."""
+    taken = acquired(raster)
+    if scene.acquired is None or taken is None:
+        return math.inf
+    return abs((scene.acquired.date() - taken.date()).days)
 
 
 def optical_kind(companions: Companions) -> Optical | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import date
 from os import link
 from pathlib import Path
 from shutil import copyfile
@@ -162,7 +163,7 @@ def _wanted(store: PatchStore, settings: StoreFilterSettings) -> NDArray[np.bool
             _refuse_unknown(column, chosen, set(index[column]))
             wanted &= index[column].isin(chosen).to_numpy()
     if settings.dates:
-        first, last = settings.dates
+        first, last = _days(*settings.dates)
         wanted &= (index["date"].fillna("") >= first).to_numpy() & (index["date"] <= last).fillna(
             False
         ).to_numpy()
@@ -187,6 +188,24 @@ def _wanted(store: PatchStore, settings: StoreFilterSettings) -> NDArray[np.bool
                 got=str(error),
             ) from error
     return wanted
+
+
+def _days(first: str, last: str) -> tuple[str, str]:
+    """Two days as the index writes them: as text they are in the order of time."""
+    for text in (first, last):
+        try:
+            well_written = date.fromisoformat(text).isoformat() == text
+        except ValueError:
+            well_written = False
+        if not well_written:
+            raise SarcoverError(
+                f"store filter: dates {text!r} is no day", expected="year-month-day, as in 2022-09-01"
+            )
+    if first > last:
+        raise SarcoverError(
+            "store filter: dates", expected="the first day, then the last", got=f"{first} {last}"
+        )
+    return first, last
 
 
 def _within(

@@ -43,9 +43,22 @@ class Grid:
         return _apply(self.transform, cols, rows)
 
     def to_pixels(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> Positions:
-        """Positions in pixels, rows and columns, of coordinates."""
-        cols, rows = _apply(~self.transform, x, y)
+        """Positions in pixels, rows and columns, of coordinates; longitudes may be whole turns away.
+
+        Not finite where the coordinates are not: there is no such ground.
+        """
+        with np.errstate(invalid="ignore"):
+            cols, rows = _apply(~self.transform, x + self.turns(x), y)
         return rows, cols
+
+    def turns(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Degrees, whole turns, that bring longitudes to the grid's side of the antimeridian; else 0."""
+        if self.crs is None or not self.crs.is_geographic:
+            return np.zeros_like(x, np.float64)
+        middle = (
+            self.transform.a * self.shape[1] / 2 + self.transform.b * self.shape[0] / 2 + self.transform.c
+        )
+        return np.asarray(360 * np.rint((middle - x) / 360))
 
     def pixel_size(self) -> tuple[float, float]:
         """Height and width of a pixel, in units of the coordinate system."""
@@ -161,7 +174,9 @@ def coincide(one: Grid, other: Grid) -> bool:
         return False
     height, width = other.shape
     corners = np.array([0, 0, height]), np.array([0, width, 0])
-    offsets = np.stack(same_ground(other, one, *corners)) - np.stack(corners)
+    x, y = other.to_world(*corners)
+    cols, rows = _apply(~one.transform, x + one.turns(x[:1]), y)  # one turn for all corners
+    offsets = np.stack([rows, cols]) - np.stack(corners)
     whole = np.rint(offsets[:, :1])
     return bool(np.all(np.abs(offsets - whole) < 0.01))
 

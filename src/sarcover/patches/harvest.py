@@ -142,6 +142,11 @@ class Harvest:
         if self.writer.full:
             self._flush(number + 1)
 
+    def end(self, number: int) -> None:
+        """To be called when all windows, so many, were taken: none will be cut again, whatever follows."""
+        if self.writer.filled:
+            self._flush(number)
+
     def close(self) -> str:
         """Writes what is left; returns the fingerprint of all shards."""
         return self.writer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,13 +16,21 @@ from rasterio.windows import Window
 from sarcover.config import PrepareSettings
 from sarcover.errors import SarcoverError, UnreadableError
 from sarcover.legend import IGNORE, Legend
-from sarcover.patches.companions import Companions, labels_on_grid, optical_kind, optical_on_grid
+from sarcover.patches.companions import (
+    Companions,
+    far_in_time,
+    labels_on_grid,
+    optical_kind,
+    optical_on_grid,
+)
 from sarcover.patches.extract import Layers
 from sarcover.patches.failures import Failures
 from sarcover.patches.grids import Grid
 from sarcover.scene import OnGrid, Optical, OpticalOnGrid, Scene, find_scenes, open_scene
 from sarcover.scene.places import check_resolution, lattice_place, read_crs, resolution_in
+from sarcover.scene.scene import unmarked_among
 
+_ALIKE = 1.1  # how many times the smallest pixel of a store the largest may be without a word
 _STEP = 1024  # side of the windows in which a whole scene is looked through
 
 
@@ -116,8 +125,7 @@ def gather(
     opened = [scene for paths in found if (scene := _open(paths, settings, failures)) is not None]
     if not opened:
         raise SarcoverError("no scene can be read", got="; ".join(failures.whole.values()))
-    scenes, warnings = fit_together(sorted(opened, key=lambda scene: (scene.name, scene.paths)))
-    scenes = on_one_grid(scenes, settings.crs, settings.resolution)
+    scenes, warnings = brought_together(sorted(opened, key=lambda scene: (scene.name, scene.paths)), settings)
     alone = len(scenes) == 1
     labels = Companions.find(settings.labels, "labels", alone=alone, failures=failures)
     optical = Companions.find(settings.optical, "optical", alone=alone, failures=failures)
@@ -131,6 +139,9 @@ def gather(
         warnings += _without(sources, "labels", [source.labels for source in sources])
     if optical.paths:
         warnings += _without(sources, "optical", [source.optical for source in sources])
+        warnings += far_in_time(
+            {source.grid.name: (source.scene, source.optical) for source in sources if source.optical}
+        )
     return sorted(sources, key=lambda source: source.grid.name), warnings
 
 
@@ -141,6 +152,42 @@ def _open(paths: tuple[Path, ...], settings: PrepareSettings, failures: Failures
     except UnreadableError as error:
         failures.add(str(paths[0]), error)
         return None
+
+
+def brought_together(scenes: list[Scene], settings: PrepareSettings) -> tuple[list[Scene], list[str]]:
+    """The scenes with the same bands, on one lattice if one is asked for, and warnings.
+
+    Raises:
+        SarcoverError: scenes that do not fit together or cannot be brought there; something to be left out
+            that none of them marks.
+    """
+    unmarked = unmarked_among(scenes, settings.leave_out)
+    scenes, warnings = fit_together(scenes)
+    if settings.crs is None and settings.resolution is None:
+        warnings += _of_other_pixels(scenes)
+    return on_one_grid(scenes, settings.crs, settings.resolution), [*unmarked, *warnings]
+
+
+def _of_other_pixels(scenes: list[Scene]) -> list[str]:
+    """A warning where pixels differ in size: a model would see the same ground at several scales.
+
+    Compared from north to south, where a degree is as long everywhere.
+    """
+    sizes = {scene.name: size for scene in scenes if (size := _metres(scene)) is not None}
+    if not sizes or max(sizes.values()) <= _ALIKE * min(sizes.values()):
+        return []
+    least, most = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
+    return [
+        f"pixels of {sizes[least]:.3g} m in {least} and of {sizes[most]:.3g} m in {most} are in one store: "
+        "--resolution brings all to one size"
+    ]
+
+
+def _metres(scene: Scene) -> float | None:
+    """Height of the pixel at the scene's middle, metres; None where that is nowhere on the ground."""
+    row, col = scene.shape[0] / 2, scene.shape[1] / 2
+    size = Grid(scene.name, scene.crs, scene.transform, scene.shape).ground_size(row, col)
+    return size[0] if size is not None and math.isfinite(size[0]) else None
 
 
 def on_one_grid(scenes: list[Scene], crs: str | None, resolution: float | None) -> list[Scene]:

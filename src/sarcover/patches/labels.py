@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from sarcover.collections.labels import band_of_codes
 from sarcover.errors import SarcoverError
 from sarcover.legend import IGNORE, Legend
 from sarcover.patches.histogram import CodeCounter
@@ -28,11 +29,16 @@ class LabelTile:
         file: where it lies.
         name: unique among the tiles.
         legend: of its codes.
+        band: description of the band that holds them, where a file of several bands has one of that name;
+            None for the first band.
+        recode: codes of the file -> codes that the legend knows, as in a collection; others stay.
     """
 
     file: RasterFile
     name: str
     legend: Legend
+    band: str | None = None
+    recode: Mapping[int, int] = field(default_factory=dict, hash=False)
 
     def windows(self, pixels: int = _WINDOW, widest: int = _WIDEST) -> Iterator[Window]:
         """Windows of about so many pixels, aligned to the file's blocks, over the whole tile."""
@@ -46,16 +52,19 @@ class LabelTile:
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """A window, flat: the file's own codes where they are uint8, else classes and 255."""
-        values = self.file.read([1], window)[0]
-        holding = np.result_type(values.dtype, np.uint8)
+        codes = self.file.read([self._index], window)[0]
+        ignore = np.array(IGNORE, np.result_type(codes.dtype, np.uint8))
+        values = codes
+        for old, new in self.recode.items():
+            values = np.where(codes == old, np.array(new, ignore.dtype), values)
         if self.file.info.masked:
-            values = np.where(self.file.read_mask(window), values, np.array(IGNORE, holding))
+            values = np.where(self.file.read_mask(window), values, ignore)
         if self._raw:
-            codes: NDArray[np.uint8] = values.reshape(-1)
-            return codes
-        nodata = self.file.info.nodatas[0]
+            raw: NDArray[np.uint8] = values.reshape(-1)
+            return raw
+        nodata = self._nodata
         if nodata is not None and not np.isnan(nodata):
-            values = np.where(values == nodata, np.array(IGNORE, holding), values)
+            values = np.where(codes == nodata, ignore, values)
         classes: NDArray[np.uint8] = self.legend.encode(values).reshape(-1)
         return classes
 
@@ -98,7 +107,7 @@ class LabelTile:
                 for code in land.sources:
                     if 0 <= code < 256:
                         classes[code] = number
-            nodata = self.file.info.nodatas[0]
+            nodata = self._nodata
             ignored = [code for code in (*self.legend.ignore, IGNORE) if 0 <= code < 256]
             ignored += [int(nodata)] if nodata is not None and 0 <= nodata < 256 else []
         else:
@@ -110,4 +119,13 @@ class LabelTile:
     @property
     def _raw(self) -> bool:
         """Whether `read` gives the file's own codes."""
-        return bool(self.file.info.dtypes[0] == "uint8")
+        return self.file.info.dtypes[self._index - 1] == "uint8" and not self.recode
+
+    @cached_property
+    def _index(self) -> int:
+        """The band that is read, from 1."""
+        return 1 if self.band is None else band_of_codes(self.file, self.band)
+
+    @property
+    def _nodata(self) -> float | None:
+        return self.file.info.nodatas[self._index - 1]

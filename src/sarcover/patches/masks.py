@@ -12,6 +12,7 @@ import geopandas
 import numpy as np
 from numpy.typing import NDArray
 
+from sarcover.errors import SarcoverError
 from sarcover.legend import IGNORE
 from sarcover.patches.store import PatchStore
 
@@ -31,14 +32,24 @@ def stored_masks(store: PatchStore) -> Masks:
 
 
 def indexed_masks(index: geopandas.GeoDataFrame, side: int) -> Masks:
-    """Masks from the index; only of the patches that `with_masks` kept."""
+    """Masks from the index; of a patch for which `with_masks` kept none they raise a SarcoverError."""
+    valid, label = (index[name].tolist() for name in COLUMNS)
+    names = index["patch_id"].tolist()
 
     def unpack(deflated: bytes) -> NDArray[np.bool_]:
         bits = np.frombuffer(zlib.decompress(deflated), np.uint8)
         return np.unpackbits(bits).view(np.bool_).reshape(side, side)
 
-    valid, label = (index[name].tolist() for name in COLUMNS)
-    return lambda position: (unpack(valid[position]), unpack(label[position]))
+    def masks(position: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        try:
+            return unpack(valid[position]), unpack(label[position])
+        except (TypeError, ValueError, zlib.error) as error:  # none, or not what was written
+            raise SarcoverError(
+                f"the index was changed: no mask for {names[position]}",
+                do="copy the store again, or make it again with: sarcover prepare",
+            ) from error
+
+    return masks
 
 
 def with_masks(index: geopandas.GeoDataFrame, masks: Masks, near: Iterable[int]) -> geopandas.GeoDataFrame:

@@ -10,6 +10,7 @@ from typing import Any
 import rasterio
 from rasterio.windows import Window
 
+from sarcover.collections import Collected
 from sarcover.config import PrepareSettings
 from sarcover.errors import SarcoverError, UnreadableError
 from sarcover.files import disk_errors
@@ -21,9 +22,10 @@ from sarcover.patches.companions import Companions
 from sarcover.patches.extract import Layers, pad, plan_windows
 from sarcover.patches.failures import Failures
 from sarcover.patches.finish import finish_store
+from sarcover.patches.foresee import refuse_foreseen
 from sarcover.patches.harvest import Harvest
 from sarcover.patches.inputs import Source, gather
-from sarcover.patches.rules import GUARDED, make_rule
+from sarcover.patches.rules import make_rule, settle_guard
 from sarcover.patches.sampling import sample_anchors
 from sarcover.patches.split import SplitRule, WholeScenes
 from sarcover.patches.store import StoreMeta
@@ -57,6 +59,7 @@ def prepare(settings: PrepareSettings) -> dict[str, Any]:
     if not settings.out:
         raise SarcoverError("prepare needs --out", do="see sarcover prepare --help")
     settings, collected = settle(settings)
+    settings = settle_guard(settings)
     check_settings(settings)
     failures = Failures()
     job = describe_job(settings, version("sarcover"))
@@ -66,7 +69,7 @@ def prepare(settings: PrepareSettings) -> dict[str, Any]:
             sources, warnings = gather_collected(settings, legend, collected, failures)
         else:
             sources, warnings = gather(settings, legend, failures)
-        sampled = _sample(settings, sources, place, failures)
+        sampled = _sample(settings, sources, collected, place, failures)
         official = settings.split == "official"
         rule = (
             official_split(collected)
@@ -77,6 +80,7 @@ def prepare(settings: PrepareSettings) -> dict[str, Any]:
             unused = [name for name, code in rule.code_of.items() if not code]
             sources = [source for source in sources if source.grid.name not in unused]
             warnings += [f"not used, its {settings.split} is in no split: {name}" for name in unused]
+            refuse_foreseen(settings, sources, rule)
         harvest = _harvest(settings, sources, rule, place, failures, sampled)
         meta = _describe(settings, sources, harvest, sampled)
         meta, proof = finish_store(place.store, meta, harvest.index(), str(settings.split))
@@ -126,10 +130,10 @@ def check_settings(settings: PrepareSettings) -> None:
     for name in ("min_valid", "min_labelled"):
         if not 0 <= getattr(settings, name) <= 1:
             raise SarcoverError(name, expected="a share from 0 to 1", got=str(getattr(settings, name)))
-    if settings.block < 1 or settings.guard < 0:
-        raise SarcoverError(
-            "block and guard", expected="1 and 0 pixels or more", got=f"{settings.block} and {settings.guard}"
-        )
+    if settings.block < 1:
+        raise SarcoverError("block", expected="1 pixel or more", got=str(settings.block))
+    if settings.guard is not None and settings.guard < 0:
+        raise SarcoverError("guard", expected="0 pixels or more", got=str(settings.guard))
     if (settings.split == "raster") != (settings.split_raster is not None):
         raise SarcoverError(
             "split_raster and split raster go together", do="give --split raster --split-raster FILE"
@@ -162,7 +166,11 @@ def check_settings(settings: PrepareSettings) -> None:
 
 
 def _sample(
-    settings: PrepareSettings, sources: list[Source], place: Workplace, failures: Failures
+    settings: PrepareSettings,
+    sources: list[Source],
+    collected: Collected | None,
+    place: Workplace,
+    failures: Failures,
 ) -> Sampled | None:
     """The anchors, drawn from all labels; from an earlier run if it finished drawing."""
     legend = sources[0].legend
@@ -179,6 +187,8 @@ def _sample(
             power=settings.anchor_power,
             seed=settings.seed,
             workers=settings.workers,
+            band=collected.collection.label_band if collected else None,
+            recode=collected.collection.recode if collected else None,
         )
         with disk_errors(file):
             sampling.anchors.write(file, legend)
@@ -253,6 +263,7 @@ def _harvest(
                 continue
             points = sampled.points[task.source.grid.name] if sampled else None
             harvest.take(task.number, task.source, task.row, task.col, layers, task.splits, points)
+    harvest.end(len(tasks))
     harvest.refuse_empty()
     return harvest
 
@@ -295,7 +306,7 @@ def _describe(
         class_counts={split: counts.tolist() for split, counts in harvest.class_counts.items()},
         patches=harvest.patches(),
         share_context=settings.share_context,
-        guard=settings.guard if settings.split in GUARDED else None,
+        guard=settings.guard,
         scenes=[_describe_scene(source) for source in sources],
         shards=harvest.writer.shards,
         fingerprint=fingerprint,

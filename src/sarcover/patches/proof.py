@@ -6,6 +6,7 @@ and, by their place on the ground, in all others.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -27,6 +28,10 @@ Mask = NDArray[np.bool_]
 
 # Farther than this (and than the guard) distances are only bounded from below, pixels.
 REACH = 64
+
+
+class RefusedSplitError(SarcoverError):
+    """A split that is refused, though its shards will do where the user asks less of it."""
 
 
 @dataclass
@@ -66,7 +71,7 @@ def prove(store: PatchStore, masks: Masks | None = None) -> dict[str, Any]:
         labelled_twice += search.labelled_twice(own, others)
         radar_twice += search.radar_twice(own, others)
         search.measure(own, others, nearest)
-    days = _days(store)
+    days = days_apart(store.index["date"].to_list(), store.index["split"].to_list())
     return {
         "labelled": store.meta.legend is not None,
         "isolated": not store.meta.share_context,
@@ -91,11 +96,9 @@ def refuse_leaks(proof: dict[str, Any]) -> None:
     """
     twice = proof["labelled_pixels_in_two_splits"]
     if twice and proof["split"] != "official" and not proof["same_ground"]:
-        raise SarcoverError(
-            f"prepare refuses a split in which a labelled pixel is in two splits: {twice} labelled pixels of "
-            "validation or test lie on ground that another split has labels for",
-            do="split by block, or give each split scenes of other ground; for scores at another time on the "
-            "same ground: --same-ground",
+        raise shared_ground(
+            f"{twice} labelled pixels of validation or test lie on ground that another split has labels for",
+            proof["split"],
         )
     guard, nearest = proof["guard"], proof["smallest_distance"]
     if guard["kept"] is not False:
@@ -105,14 +108,31 @@ def refuse_leaks(proof: dict[str, Any]) -> None:
             "the guard distance of the split is not kept",
             expected=f"at least {guard['asked']} pixels between splits",
             got=f"{nearest['pixels']:.2f}",
-            do="give scenes on one common grid, or a larger --guard",
+            do="leave out ground between the splits, or a smaller --guard; of blocks and polygons: bring the "
+            "scenes to one grid with --crs",
         )
-    raise SarcoverError(
-        "the guard time of the split is not kept",
-        expected=f"at least {guard['asked_days']} days between acquisitions of different splits",
-        got="scenes without a date" if nearest["days"] is None else f"{nearest['days']:g}",
-        do="leave scenes out, or a smaller --guard-days",
+    refuse_days(guard["asked_days"], nearest["days"])
+
+
+def shared_ground(what: str, split: str | None) -> SarcoverError:
+    """The error of a split whose labels share ground, which splits by time may be asked to."""
+    kind = RefusedSplitError if split in ("month", "season") else SarcoverError
+    return kind(
+        f"prepare refuses a split in which a labelled pixel is in two splits: {what}",
+        do="split by block, or give each split scenes of other ground; for scores at another time on the "
+        "same ground: --same-ground",
     )
+
+
+def refuse_days(asked: int, days: float | None) -> None:
+    """Raises a SarcoverError where acquisitions of different splits are nearer than asked, or undated."""
+    if days is None or days < asked:
+        raise RefusedSplitError(
+            "the guard time of the split is not kept",
+            expected=f"at least {asked} days between acquisitions of different splits",
+            got="scenes without a date" if days is None else f"{days:g}",
+            do="leave scenes out, or a smaller --guard-days",
+        )
 
 
 def in_words(proof: dict[str, Any]) -> str:
@@ -298,13 +318,17 @@ def _kept(store: PatchStore, nearest: _Nearest, days: float | None) -> bool | No
     return far and (not guard_days or (days is not None and days >= guard_days))
 
 
-def _days(store: PatchStore) -> float | None:
-    """Days between the nearest acquisitions of two splits; None if a scene has no date."""
-    dates = store.index["date"]
-    if dates.isna().any():
+def days_apart(dates: Sequence[str | None], splits: Sequence[str]) -> float | None:
+    """Days between the nearest acquisitions of two splits; None if one has no date.
+
+    Args:
+        dates: ISO, of patches or scenes.
+        splits: theirs.
+    """
+    if any(not isinstance(date, str) for date in dates):
         return None
-    number = np.array(dates.to_numpy(object), "datetime64[D]").astype(np.int64)
-    split = store.index["split"].to_numpy()
+    number = np.array(dates, "datetime64[D]").astype(np.int64)
+    split = np.array(splits)
     of_split = [np.unique(number[split == name]) for name in SPLITS]
     gaps = [_gap(one, other) for one, other in combinations(of_split, 2) if one.size and other.size]
     return float(min(gaps)) if gaps else None
@@ -328,10 +352,11 @@ def near_others(store: PatchStore) -> list[int]:
 
 
 def _shares(store: PatchStore, split: str) -> dict[str, Any]:
-    counts = np.array(store.meta.class_counts.get(split, []), np.int64)
+    mine = store.index[store.index["split"] == split]
     names = store.meta.legend.names if store.meta.legend else []
+    counts = mine[[f"n_{number}" for number in range(len(names))]].sum().to_numpy(np.int64)
     total = int(counts.sum())
     shares = {
         name: round(int(n) / total, 6) if total else None for name, n in zip(names, counts, strict=True)
     }
-    return {"patches": store.meta.patches[split], "labelled_pixels": total, "class_shares": shares}
+    return {"patches": len(mine), "labelled_pixels": total, "class_shares": shares}

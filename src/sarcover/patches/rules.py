@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,15 @@ from sarcover.patches.workplace import Workplace
 from sarcover.progress import progress
 from sarcover.scene import OnGrid
 
-GUARDED = ("block", "stratified", "polygons")  # splits that keep a distance of so many pixels
+GUARDED = ("block", "stratified", "polygons")  # splits that keep a distance by leaving pixels out
+GUARD = 16  # pixels that they keep unless told otherwise
+
+
+def settle_guard(settings: PrepareSettings) -> PrepareSettings:
+    """Settings with the distance that the split keeps by itself; of other splits only what was asked for."""
+    if settings.guard is not None or settings.split not in GUARDED:
+        return settings
+    return replace(settings, guard=GUARD)
 
 
 def make_rule(
@@ -46,6 +55,7 @@ def make_rule(
         )
     if settings.split == "polygons":
         assert settings.split_polygons is not None
+        assert settings.guard is not None  # settled
         return by_polygons(settings.split_polygons, [source.grid for source in sources], settings.guard)
     if settings.split in ("block", "stratified"):
         return _blocks(settings, sources, place, failures)
@@ -71,6 +81,7 @@ def _blocks(
     else:
         totals = {block: int(counts.sum()) for block, counts in pixels.items()}
         code_of = assign_blocks(totals, seed=settings.seed, **fractions)
+    assert settings.guard is not None  # settled
     return ByBlock(blocks, code_of, settings.guard)
 
 

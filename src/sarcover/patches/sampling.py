@@ -7,7 +7,7 @@ longitude and latitude, without regard to the scenes; patches that hold at least
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,8 @@ class Sampling:
     Attributes:
         anchors: the places.
         pixels: (K,) labelled pixels of each class in all tiles.
-        asked: (K,) anchors that a class would have if it had pixels enough.
+        asked: (K,) anchors that a class would have if it had pixels enough; one without any pixel what it
+            would be asked for with a single one.
         drawn: (K,) anchors of each class.
         failed: tiles that could not be read, and why.
     """
@@ -50,7 +51,9 @@ class Sampling:
     failed: dict[str, str]
 
     def report(self, legend: Legend) -> dict[str, Any]:
-        """`anchors` drawn, `taken_whole`: classes with fewer pixels than asked, and the figures by class."""
+        """`anchors` drawn, `taken_whole`: classes with fewer pixels than asked, and
+        the figures by class.
+        """
         rows: list[dict[str, Any]] = [
             {"name": name, "pixels": int(pixels), "asked": int(asked), "anchors": int(drawn)}
             for name, pixels, asked, drawn in zip(
@@ -72,6 +75,8 @@ def sample_anchors(
     power: float = 1.0,
     seed: int = 0,
     workers: int | None = 1,
+    band: str | None = None,
+    recode: Mapping[int, int] | None = None,
 ) -> Sampling:
     """Anchors over label tiles, the same whatever the order of the tiles and the number of workers.
 
@@ -86,12 +91,13 @@ def sample_anchors(
             alike, 1 as many of each class. The paper says "by inverse class-frequency" (1).
         seed: of the draw.
         workers: threads that read tiles; None for one a processor.
+        band, recode: which band holds the codes, and what they become: see `LabelTile`.
 
     Raises:
         SarcoverError: no tile can be read, none has a labelled pixel, codes that the legend does not know, a
             tile without georeference.
     """
-    tiles = label_tiles(paths, legend)
+    tiles = label_tiles(paths, legend, band, recode)
     failed: dict[str, str] = {}
     tiles, expected = _first_look(tiles, seed, failed, workers)
     drawn = allocate(expected, total, power)
@@ -145,20 +151,29 @@ def allocate(pixels: NDArray[np.int64], total: int, power: float = 1.0) -> NDArr
 
 
 def _asked(pixels: NDArray[np.int64], total: int, power: float) -> NDArray[np.int64]:
-    """(K,) anchors of each class if every class that there is had pixels enough."""
-    weight = np.where(pixels > 0, np.maximum(pixels, 1) ** (1.0 - power), 0.0)
-    asked: NDArray[np.int64] = np.ceil(total * weight / weight.sum()).astype(np.int64)
+    """(K,) anchors of each class if it had pixels enough; of an absent one as if it had a single pixel."""
+    weight = np.maximum(pixels, 1) ** (1.0 - power)
+    share = weight / weight[pixels > 0].sum()
+    asked: NDArray[np.int64] = np.ceil(total * np.minimum(share, 1.0)).astype(np.int64)
     return asked
 
 
-def label_tiles(paths: Sequence[Path], legend: Legend) -> list[LabelTile]:
+def label_tiles(
+    paths: Sequence[Path],
+    legend: Legend,
+    band: str | None = None,
+    recode: Mapping[int, int] | None = None,
+) -> list[LabelTile]:
     """The tiles in the order of their names, each with a name of its own."""
     ordered = sorted(paths, key=lambda path: (path.name, path))
     often = Counter(path.name for path in ordered)
     names = [path.name if often[path.name] == 1 else f"{path.parent.name}/{path.name}" for path in ordered]
     often = Counter(names)
     unique = [name if often[name] == 1 else str(path) for name, path in zip(names, ordered, strict=True)]
-    return [LabelTile(RasterFile(path), name, legend) for path, name in zip(ordered, unique, strict=True)]
+    return [
+        LabelTile(RasterFile(path), name, legend, band, recode or {})
+        for path, name in zip(ordered, unique, strict=True)
+    ]
 
 
 def _first_look(

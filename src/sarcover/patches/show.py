@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sarcover.config import StoreShowSettings
+from sarcover.errors import SarcoverError
 from sarcover.files import atomic_file, read_json
+from sarcover.patches.grids import on_one_side
 from sarcover.patches.picture import draw_store
 from sarcover.patches.store import SPLITS, PatchStore, open_store
 
@@ -15,7 +20,11 @@ def show_store(settings: StoreShowSettings) -> dict[str, Any]:
     """Patches, classes, dates, ground, size and the proof of a store's split.
 
     Returns:
-        Plain values; `by_class`: for each class the labelled pixels of each split, and the share of all.
+        Plain values; `bounds`: west, south, east and north, degrees, west greater than east across the
+        antimeridian; `by_class`: for each class the labelled pixels of each split, and the share of all.
+
+    Raises:
+        SarcoverError: no store, or one of which a picture would show nothing.
     """
     store = open_store(settings.store)
     meta, index = store.meta, store.index
@@ -32,17 +41,29 @@ def show_store(settings: StoreShowSettings) -> dict[str, Any]:
         "legend": meta.legend.name if meta.legend else "none: no labels",
         "scenes": len(meta.scenes),
         "dates": f"{dates[0]} to {dates[-1]}" if dates else None,
-        "bounds": [round(float(value), 5) for value in placed.total_bounds] if len(placed) else None,
+        "bounds": _bounds(placed.bounds.to_numpy()) if len(placed) else None,
         "bytes": sum(int(file["bytes"]) for shard in meta.shards for file in shard["files"].values()),
         "split": read_json(store.path / "split.json").get("words"),
         "by_class": _by_class(store),
         "failed_files": len(meta.failed) or None,
     }
     if settings.picture:
+        if not len(placed) and store.meta.legend is None:
+            raise SarcoverError(
+                f"{settings.store} has nothing to draw: no georeference and no labels",
+                do="leave --picture out",
+            )
         with atomic_file(settings.picture) as temporary:
             draw_store(store, Path(temporary))
         shown["picture"] = settings.picture
     return shown
+
+
+def _bounds(boxes: NDArray[np.float64]) -> list[float]:
+    """West, south, east and north of boxes (n, 4), as `store filter --bounds` takes them."""
+    boxes = on_one_side(boxes)
+    (west, south), (east, north) = boxes[:, :2].min(0).tolist(), boxes[:, 2:].max(0).tolist()
+    return [round(each, 5) for each in (west, south, east - 360 * (east > 180), north)]
 
 
 def _by_class(store: PatchStore) -> dict[str, str]:

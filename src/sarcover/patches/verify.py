@@ -20,7 +20,8 @@ def check_store(path: str) -> dict[str, Any]:
         `store`, `split` in words and the `proof`.
 
     Raises:
-        SarcoverError: the split leaks, its guard is not kept, or split.json says something else.
+        SarcoverError: the split leaks, its guard is not kept, split.json says something else, or the index
+            is not the one that was made.
     """
     folder = Path(path)
     meta, index = read_meta(folder), read_index(folder)
@@ -42,6 +43,13 @@ def check_store(path: str) -> dict[str, Any]:
             expected=", ".join(f"{key} {proof[key]}" for key in different),
             got=", ".join(f"{stated.get(key)}" for key in different),
             do="make the store again with: sarcover prepare",
+        )
+    made = meta.files.get("index.parquet")  # stores of earlier versions do not say it
+    if made and (problem := _problem(folder / "index.parquet", made)):
+        raise SarcoverError(
+            f"{path}: index.parquet is not as it was made",
+            got=problem,
+            do="copy the store again, or make it again with: sarcover prepare",
         )
     return {"store": path, "split": proof["words"], "proof": proof}
 

@@ -28,19 +28,22 @@ from sarcover.config import PrepareSettings
 from sarcover.errors import SarcoverError, UnreadableError
 from sarcover.files import disk_errors, publish_folder, read_json, replaceable_folder, sha256, write_json
 from sarcover.lock import JOB, LOCK, discard, take_up
+from sarcover.patches.proof import RefusedSplitError
 
 logger = logging.getLogger(__name__)
 
 MARKER = "store.yaml"
 _JOURNAL, _STORE = "journal.jsonl", "store"
 _MINE = (LOCK, JOB, _JOURNAL, _STORE)
+_NOT_IN_SHARDS = ("same_ground", "guard_days")  # what the proof alone asks of the split
 
 
 class Workplace:
     """The folder of an unfinished store, held by this process: a context.
 
     It is removed when the store is published, or when an error of the input or a defect ends the run. An
-    interruption, a full disk or a kill leaves it.
+    interruption, a full disk or a kill leaves it, and so does a split that the proof refuses but may pass
+    when less is asked of it.
 
     Args:
         out: the store.
@@ -77,7 +80,9 @@ class Workplace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and _can_go_on(error) and self._begun():
-            logger.warning("%s: what is finished is kept; the same command goes on with it", self.out)
+            logger.warning(
+                "%s: what is finished is kept; the same command goes on with it%s", self.out, _also(error)
+            )
         else:
             gone = self.folder.with_name(f"{self.folder.name}.gone")
             discard(self.folder, gone)
@@ -132,7 +137,7 @@ class Workplace:
 def describe_job(settings: PrepareSettings, version: str) -> dict[str, Any]:
     """What a store depends on: settings, and name, size and time of every file."""
     given = asdict(settings)
-    for irrelevant in ("out", "overwrite", "workers", "check", "verify"):
+    for irrelevant in (*_NOT_IN_SHARDS, "out", "overwrite", "workers", "check", "verify"):
         given.pop(irrelevant)
     paths = [*settings.scenes, *settings.labels, *settings.optical]
     paths += [path for path in (settings.split_raster, settings.split_polygons, settings.legend) if path]
@@ -151,11 +156,16 @@ def _fingerprint(paths: Iterable[str]) -> str:
 
 
 def _can_go_on(error: BaseException) -> bool:
-    """Whether the same command can succeed later: after an interruption, or with more room on the disk."""
+    """Whether what is finished can serve later: after an interruption, with more room, or less to prove."""
     of_disk = isinstance(error.__cause__, OSError) and not isinstance(error, UnreadableError)
     if isinstance(error, SarcoverError):
-        return of_disk
+        return of_disk or isinstance(error, RefusedSplitError)
     return isinstance(error, KeyboardInterrupt | SystemExit | OSError)
+
+
+def _also(error: BaseException) -> str:
+    changed = " or ".join(f"--{name.replace('_', '-')}" for name in _NOT_IN_SHARDS)
+    return f", also with another {changed}" if isinstance(error, RefusedSplitError) else ""
 
 
 def _text(line: Mapping[str, Any]) -> str:

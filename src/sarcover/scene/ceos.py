@@ -166,10 +166,10 @@ def read_leader(path: Path) -> Leader:
     """The facts in a leader file.
 
     Raises:
-        SarcoverError: it is missing, or lacks the data set summary record.
+        UnreadableError: it is missing, or lacks the data set summary record.
     """
     if not path.is_file():
-        raise SarcoverError(
+        raise UnreadableError(
             f"{path} does not exist", expected="the leader file beside the image", do="download it again"
         )
     records = dict(reversed([*_records(path.read_bytes())]))  # the first of each type
@@ -264,7 +264,7 @@ def _factor(leader: Leader, name: str) -> float:
 def _place(leader: Leader, shape: tuple[int, int], name: str) -> tuple[CRS, Affine] | GcpPlacement:
     """Coordinate system and transform (turned, for images along the orbit), or else the corners."""
     if leader.corners is None:
-        raise SarcoverError(
+        raise UnreadableError(
             f"{name}: its leader does not place it", expected="corner coordinates in a map projection record"
         )
     height, width = shape

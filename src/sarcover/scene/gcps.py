@@ -13,7 +13,7 @@ from pyproj import Transformer
 from rasterio.crs import CRS
 from scipy.interpolate import RBFInterpolator
 
-from sarcover.errors import SarcoverError
+from sarcover.errors import SarcoverError, UnreadableError
 from sarcover.scene.places import Bounds, Place, snapped
 from sarcover.scene.resample import Positions
 
@@ -50,12 +50,12 @@ class GcpPlacement:
         """Control points, checked.
 
         Raises:
-            SarcoverError: too few, or all on a line.
+            UnreadableError: too few, or all on a line.
         """
         array = np.array(points, np.float64).reshape(-1, 4)
         spread = np.linalg.matrix_rank(array[:, :2] - array[:1, :2], tol=1e-6) if len(array) > 2 else 0
         if spread < 2 or not np.isfinite(array).all():
-            raise SarcoverError(
+            raise UnreadableError(
                 f"{name}: its ground control points do not place it",
                 expected="three or more with finite coordinates, not on a line",
                 got=f"{len(array)} points",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from sarcover.errors import SarcoverError
+from sarcover.errors import UnreadableError
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Lut:
         """A table of vectors (line, pixels, values), checked.
 
         Raises:
-            SarcoverError: no vectors, or some whose numbers do not belong together.
+            UnreadableError: no vectors, or some whose numbers do not belong together.
         """
         vectors = sorted(vectors, key=lambda vector: vector[0])
         whole = all(
@@ -39,7 +39,7 @@ class Lut:
         )
         lines = np.array([line for line, _, _ in vectors], np.float64)
         if not vectors or not whole or not _rise(lines):
-            raise SarcoverError(
+            raise UnreadableError(
                 f"{what} is no table",
                 expected="vectors of as many values as pixels, in order",
                 got=f"{len(vectors)} vectors",

@@ -1,9 +1,11 @@
-"""What file names say: polarisation and date."""
+"""What file names say: polarisation and date; and the date among tags."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 POLARISATIONS = ("HH", "HV", "VH", "VV")
 
@@ -32,6 +34,15 @@ def date_in(name: str) -> datetime | None:
     if match := _DATE.search(name):
         return _parsed("".join(match.groups()))
     return None
+
+
+def acquisition(tags: Mapping[str, str], path: Path) -> datetime | None:
+    """The date in a raster's tags, in the names of file or folder, or (often of processing) TIFF's own."""
+    for key in ("ACQUIRED", "ACQUISITION_DATE", "ACQUISITIONDATE", "ACQUISITION_TIME", "DATETIME"):
+        if date := parse_date(tags.get(key, "")):
+            return date
+    named = date_in(path.name) or date_in(path.resolve().parent.name)
+    return named or parse_date(tags.get("TIFFTAG_DATETIME", ""))
 
 
 def parse_date(text: str) -> datetime | None:

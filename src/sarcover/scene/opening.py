@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from sarcover.config import Unit
-from sarcover.errors import SarcoverError
-from sarcover.scene.names import date_in, parse_date, polarisations, without_polarisation
+from sarcover.errors import SarcoverError, UnreadableError
+from sarcover.scene.names import acquisition, polarisations, without_polarisation
 from sarcover.scene.places import Place
 from sarcover.scene.product import Product
 from sarcover.scene.products import (
@@ -130,14 +129,26 @@ def _is_scene_file(path: Path) -> bool:
 
 
 def sample(scene: Scene) -> NDArray[Any]:
-    """Some of a scene's numbers that are not declared nodata, (C, N): nine small windows, all bands."""
+    """Some of a scene's numbers that are not declared nodata, (C, N): nine small windows, all bands.
+
+    Windows that cannot be read are left out: one bad block is no reason to do without the scene.
+
+    Raises:
+        UnreadableError: none of them can be read.
+    """
     height, width = scene.shape
-    parts = []
+    parts, failed = [], None
     for row in np.linspace(0, max(0, height - _SAMPLE), 3).astype(int):
         for col in np.linspace(0, max(0, width - _SAMPLE), 3).astype(int):
             window = Window(col, row, min(_SAMPLE, width - col), min(_SAMPLE, height - row))
-            values, valid = scene.read_declared(window)
+            try:
+                values, valid = scene.read_declared(window)
+            except UnreadableError as error:
+                failed = error
+                continue
             parts.append(values.reshape(len(values), -1) if valid.all() else values[:, valid])
+    if failed is not None and not parts:
+        raise failed
     return np.concatenate(parts, axis=1)
 
 
@@ -220,7 +231,7 @@ def _from_files(paths: list[Path], unit: Unit | None) -> Scene:
         shape=first.shape,
         crs=first.crs,
         transform=first.transform,
-        acquired=_acquired(first, paths[0]),
+        acquired=acquisition(first.tags, paths[0]),
         incidence=_float(first.tags.get("INCIDENCE")),
     )
 
@@ -306,15 +317,6 @@ def _choose(scene: Scene, bands: tuple[str, ...]) -> Scene:
         )
     log.warning("%s: its bands have no names; taken in order as %s", scene.name, ", ".join(bands))
     return replace(scene, bands=bands)
-
-
-def _acquired(info: RasterInfo, path: Path) -> datetime | None:
-    """The date in the metadata, in the names of file or folder, or (often of processing) TIFF's own."""
-    for key in ("ACQUIRED", "ACQUISITION_DATE", "ACQUISITIONDATE", "ACQUISITION_TIME", "DATETIME"):
-        if date := parse_date(info.tags.get(key, "")):
-            return date
-    named = date_in(path.name) or date_in(path.resolve().parent.name)
-    return named or parse_date(info.tags.get("TIFFTAG_DATETIME", ""))
 
 
 def _float(text: str | None) -> float | None:

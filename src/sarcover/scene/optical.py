@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from sarcover.errors import SarcoverError
+from sarcover.scene.names import acquisition, date_in
 from sarcover.scene.raster import Raster
 from sarcover.scene.sentinel2 import SentinelTwo, open_raster
 
@@ -55,8 +56,8 @@ class Optical:
 
     @property
     def acquired(self) -> datetime | None:
-        """Time of acquisition, if the product says it."""
-        return self.file.acquired if isinstance(self.file, SentinelTwo) else None
+        """Time of acquisition, if the product, its tags or its names say it."""
+        return acquired(self.file)
 
     def read_source(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """The source's numbers (C, h, w) and where all bands are valid (h, w)."""
@@ -75,6 +76,13 @@ class Optical:
         reflectance = values.astype(np.float32) / np.float32(self.scale)
         reflectance[:, ~valid] = np.nan
         return reflectance, valid
+
+
+def acquired(file: Raster) -> datetime | None:
+    """When an optical raster was taken, by its metadata, else by its name; None if nothing says it."""
+    if isinstance(file, SentinelTwo):
+        return file.acquired or date_in(file.path.name)
+    return acquisition(file.info.tags, file.path)
 
 
 def open_optical(path: str | Path | Sequence[str | Path]) -> Optical:

@@ -13,6 +13,7 @@ from rasterio.windows import Window
 from sarcover.scene.grids import OnGrid
 from sarcover.scene.optical import Optical
 from sarcover.scene.places import Placed
+from sarcover.scene.raster import Raster
 
 
 class OpticalOnGrid:
@@ -20,7 +21,8 @@ class OpticalOnGrid:
 
     Args:
         kind: bands, scale and type that all files have.
-        paths: the companion, or several side by side; where several reach, the first counts.
+        paths: the companion, or several side by side, by their paths or opened; where several reach, the
+            first counts.
         scene: the scene, or another thing, whose grid they are brought to.
         bands: indices of the bands to take, from 0, in this order; default: all.
 
@@ -31,13 +33,18 @@ class OpticalOnGrid:
     def __init__(
         self,
         kind: Optical,
-        paths: Sequence[str | Path],
+        paths: Sequence[str | Path | Raster],
         scene: Placed,
         bands: Sequence[int] | None = None,
     ) -> None:
         self._scale = np.float32(kind.scale)
         self._bands = [index + 1 for index in (range(len(kind.bands)) if bands is None else bands)]
         self._files = OnGrid(paths, scene.crs, scene.transform, scene.shape, kind="bilinear", fill=0)
+
+    @property
+    def files(self) -> list[Raster]:
+        """Those that reach the scene, in order."""
+        return self._files.files
 
     def overlaps(self) -> bool:
         """Whether any of the files reaches the scene."""

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from sarcover.errors import SarcoverError, UnreadableError
 from sarcover.scene import ceos, jaxa, rtc, sentinel1
+from sarcover.scene.disk import is_full
 from sarcover.scene.product import Product
 from sarcover.scene.safe import is_safe
 
@@ -89,6 +90,12 @@ def _unpacked(archive: Path) -> Product:
     except FileNotFoundError as error:
         raise SarcoverError(f"{archive} does not exist") from error
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        if is_full(error):
+            raise SarcoverError(
+                f"{archive} cannot be unpacked: the disk of {folder.name} is full",
+                expected="room for all unpacked archives of a run at once",
+                do="free some space there, name another folder in TMPDIR, or unpack the archives yourself",
+            ) from error
         raise UnreadableError(
             f"{archive} cannot be unpacked", got=str(error), do="is it complete?"
         ) from error

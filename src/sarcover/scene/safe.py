@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
-from sarcover.errors import SarcoverError, UnreadableError
+from sarcover.errors import UnreadableError
 
 _NAME = re.compile(r"S[12][A-D]_.*\.(SAFE|zip)$", re.IGNORECASE)
 _RADAR = re.compile(r"S1[A-D]_", re.IGNORECASE)
@@ -60,11 +60,11 @@ class Safe:
         """The only file that matches.
 
         Raises:
-            SarcoverError: there is none, or more than one.
+            UnreadableError: there is none, or more than one.
         """
         found = self.find(pattern)
         if len(found) != 1:
-            raise SarcoverError(
+            raise UnreadableError(
                 f"{self.path} is not a whole product",
                 expected=f"one file {pattern}",
                 got=", ".join(found[:3]) or "none",

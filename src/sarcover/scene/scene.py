@@ -140,6 +140,11 @@ class Scene:
         """The type of the source's numbers."""
         return np.result_type(*(source.dtype for source in self.sources))
 
+    @property
+    def can_leave_out(self) -> tuple[MaskKind, ...]:
+        """What its mask marks; nothing without one."""
+        return self.mask.kinds if self.mask is not None else ()
+
     def select(self, bands: Sequence[str]) -> Scene:
         """The same scene with these bands, in this order.
 
@@ -160,7 +165,10 @@ class Scene:
         return replace(self, bands=tuple(bands), sources=chosen, view=view)
 
     def leaving_out(self, kinds: Sequence[MaskKind]) -> Scene:
-        """The same scene without the pixels that its mask marks as one of these kinds."""
+        """The same scene without the pixels that its mask marks as one of these kinds.
+
+        Kinds that are not among `can_leave_out` stay: see `unmarked_among`.
+        """
         if self.mask is None or not kinds:
             return self
         view = self.view.leaving_out(kinds) if self.view is not None else None
@@ -274,3 +282,26 @@ class Scene:
         if self.view is not None:
             return self.view.read_incidence(window)
         return self.incidence_layer.read(window)
+
+
+def unmarked_among(scenes: Sequence[Scene], kinds: Sequence[MaskKind], most: int = 5) -> list[str]:
+    """Warnings about scenes that do not mark what is to be left out, one for each kind.
+
+    Raises:
+        SarcoverError: a kind that none of the scenes marks.
+    """
+    warnings = []
+    for kind in dict.fromkeys(kinds):
+        names = [scene.name for scene in scenes if kind not in scene.can_leave_out]
+        if len(names) == len(scenes):
+            known = sorted({kind for scene in scenes for kind in scene.can_leave_out})
+            raise SarcoverError(
+                f"{kind} cannot be left out: none of the scenes has a mask that marks it",
+                expected=" or ".join(known),
+                do="correct --leave-out; sarcover info shows under can_leave_out what a product marks",
+            )
+        if names:
+            listed = ", ".join(names[:most]) + (f" and {len(names) - most} more" if names[most:] else "")
+            some = f"{len(names)} of {len(scenes)} scenes"
+            warnings.append(f"{kind} is not left out of {some}, which do not mark it: {listed}")
+    return warnings

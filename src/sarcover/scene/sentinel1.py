@@ -97,7 +97,8 @@ def product(path: Path) -> Product:
     """A Sentinel-1 GRD product.
 
     Raises:
-        SarcoverError: another product, or one that is not whole.
+        SarcoverError: another product.
+        UnreadableError: one that is not whole.
     """
     safe = Safe(path)
     if not is_radar(Path(safe.name)) or "_GRD" not in safe.name.upper():
@@ -111,7 +112,7 @@ def product(path: Path) -> Product:
     bands = {name: [each for each in found if each.count("/") == 1] for name, found in bands.items()}
     bands = {name: found for name, found in bands.items() if found}
     if not bands:
-        raise SarcoverError(f"{path} is not a whole product", expected="annotation/s1*.xml", got="none")
+        raise UnreadableError(f"{path} is not a whole product", expected="annotation/s1*.xml", got="none")
     annotation = safe.xml(next(iter(bands.values()))[0])
     try:
         return _product(safe, annotation, tuple(bands))
@@ -155,7 +156,7 @@ def _band(safe: Safe, name: str) -> CalibratedBand:
     root = safe.xml(calibration)
     gamma = Lut.of(list(_vectors(root, "calibrationVector", "gamma")), f"{safe.path}: {calibration}")
     if any((values <= 0).any() for values in gamma.values):
-        raise SarcoverError(f"{safe.path}: {calibration}", expected="positive gamma", got="zero or less")
+        raise UnreadableError(f"{safe.path}: {calibration}", expected="positive gamma", got="zero or less")
     noise = safe.find(f"annotation/calibration/noise-*-{lower}-*.xml")
     if not noise:
         return CalibratedBand(file, gamma, None)
