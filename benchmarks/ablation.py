@@ -29,8 +29,8 @@ import numpy as np
 
 from ablation_pictures import curves, panels, triptych
 from model_costs import timed_finetune
-from pretraining_gain import encoder_of, stores_of
-from rows import once, signed, spread
+from pretraining_gain import PATCH, encoder_of, stores_of
+from rows import once, signed, spread, told
 from sarcover.config import EvaluateSettings, FinetuneSettings, MapSettings, PrepareSettings
 from sarcover.mapping import map_with
 from sarcover.metrics import difference, read_blocks
@@ -62,6 +62,10 @@ ROWS = {
     "replaced": Row("this work, other taps", taps="replaced"),
     "unet": Row("U-Net, no pretraining", pretrained=False, model="unet"),
 }
+DECIDING = (
+    "encoder", "size", "steps", "batch", "rate", "layer_decay", "dropout", "drop_path", "clip", "ema", "keep",
+    "tta", "fraction", "validations", "precision",
+)  # fmt: skip
 TABLE_1 = ("baseline", "high-res", "refine-up", "full", "scratch")
 STEPS_OF_TABLE_1 = (
     ("high-res", "baseline"),
@@ -84,7 +88,9 @@ def train_and_score(
     """One training: the metrics of both splits; those that are there are read."""
     run = out / f"{'water-' if water else ''}{name}-{seed}"
     return once(
-        run / "ablation.json", lambda: _train_and_score(ROWS[name], seed, store, encoder, run, args, water)
+        run / "ablation.json",
+        lambda: _train_and_score(ROWS[name], seed, store, encoder, run, args, water),
+        told(args, *DECIDING),
     )
 
 
@@ -103,6 +109,7 @@ def _train_and_score(
         learning_rate=args.rate,
         min_rate=1e-6,
         layer_decay=args.layer_decay if refined and row.pretrained else 1.0,
+        clip=args.clip,
         ema=args.ema,
         keep=args.keep,
         validations=args.validations,
@@ -186,8 +193,10 @@ def paired(out: Path, results: dict[str, list[dict[str, Any]]], seed: int, split
 
 
 def table_2(results: dict[str, list[dict[str, Any]]]) -> str:
-    """IoU of each class on the test split, mean over the seeds; in brackets the paper's."""
-    keys = [key for key in TABLE_2 if key in results] + [key for key in ("unet",) if key in results]
+    """IoU of each class on the test split, mean over the seeds; in brackets the paper's; or nothing."""
+    keys = [key for key in (*TABLE_2, "unet") if key in results]
+    if not keys:
+        return ""
     classes = [row["name"] for row in results[keys[0]][0]["test"]["classes"]]
     of_paper = len(classes) == len(TABLE_2["full"])
     lines = ["| model | " + " | ".join(classes) + " | mIoU |", "|---" * (len(classes) + 2) + "|"]
@@ -248,8 +257,8 @@ def water(data: Path, encoder: Path, out: Path, args: argparse.Namespace) -> lis
                 scenes=(scene,),
                 labels=tuple(map(str, labels)),
                 legend="jaxa-water",
-                patch=128,
-                block=256,
+                patch=args.patch,
+                block=2 * args.patch,
             )
         )
     results = {
@@ -274,6 +283,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--real", action="store_true", help="the real scenes instead of the landscape")
     flags.add_argument("--scenes", nargs="+", help="of the real scenes, these alone")
     flags.add_argument("--landscape-size", type=int, default=2048)
+    flags.add_argument("--patch", type=int, default=PATCH, help="side of the landscape's patches, pixels")
     flags.add_argument("--encoder", help="a pretrained run, instead of pretraining")
     flags.add_argument(
         "--rows", nargs="+", choices=list(ROWS), help="default: Table I; --real adds the U-Net"
@@ -291,6 +301,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--layer-decay", type=float, default=1.0, help="published: .7, for 24 blocks")
     flags.add_argument("--dropout", type=float, default=0.1, help="published sibling: .5")
     flags.add_argument("--drop-path", type=float, default=0.1)
+    flags.add_argument("--clip", type=float, default=1.0, help="largest gradient norm; 0 is off")
     flags.add_argument("--ema", type=float, default=0.99)
     flags.add_argument("--keep", default="best", choices=("best", "last"))
     flags.add_argument("--tta", default="none", choices=("none", "flips", "dihedral"))
@@ -315,7 +326,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             text += ablate(name, store, encoder, out / name, args)
     if not args.real and not args.no_water:
         text += water(out / "data", encoder, out / "water", args)
-    report = "\n\n".join(text)
+    report = "\n\n".join(part for part in text if part)
     (out / "tables.md").write_text(report + "\n")
     (out / "arguments.json").write_text(
         json.dumps({key: str(value) for key, value in vars(args).items()}, indent=2)

@@ -39,7 +39,7 @@ import torch
 from torch.nn import functional
 
 from model_costs import gflops, taking_turns, timed_finetune
-from rows import once, spread
+from rows import once, spread, told
 from sarcover.config import EvaluateSettings, FinetuneSettings
 from sarcover.losses import cross_entropy
 from sarcover.models import Segmenter, build_model
@@ -154,7 +154,11 @@ def train_and_score(
 ) -> dict[str, Any]:
     """One training with its scores on the test split; those that are there are read."""
     run = out / f"{key}-{seed}"
-    return once(run / "arena.json", lambda: _train_and_score(ENTRANTS[key], seed, steps, stores, run, args))
+    return once(
+        run / "arena.json",
+        lambda: _train_and_score(ENTRANTS[key], seed, steps, stores, run, args),
+        told(args, "size", "minutes", "steps", "batch", "rate", "precision", "landscape_size", "cloud_cover"),
+    )
 
 
 def _train_and_score(

@@ -38,7 +38,7 @@ from torch import Tensor
 
 from fusion_stores import stores_of
 from model_costs import gflops, taking_turns, timed_finetune
-from rows import once, signed, spread
+from rows import once, signed, spread, told
 from sarcover.bundle import load_model
 from sarcover.config import EvaluateSettings, FinetuneSettings
 from sarcover.devices import flush_denormals
@@ -76,6 +76,10 @@ ROWS = {
     "claire": Row("CLAIRE, weather", "claire", "both", weather=True),
     "claire-plain": Row("CLAIRE, no weather", "claire", "both"),
 }
+DECIDING = (
+    "size", "backbone", "weights", "steps", "unet_steps", "batch", "rate", "ema", "keep", "validations",
+    "cloud", "drop_optical", "drop_sar", "landscape_size", "cloud_cover", "precision",
+)  # fmt: skip
 DEFAULT_ROWS = ("unet-sar", "unet-optical", "unet-both", "unet-weather", "claire")
 
 
@@ -83,8 +87,9 @@ def train_and_score(key: str, seed: int, stores: dict[str, Path], out: Path, arg
     """One training with all its scores on the test split; those that are there are read."""
     run = out / f"{key}-{seed}"
     done = run / "fusion.json"
-    found = once(done, lambda: _train_and_score(ROWS[key], seed, stores, run, args))
-    if found.get("covers", args.covers) != args.covers:
+    found = once(done, lambda: _train_and_score(ROWS[key], seed, stores, run, args), told(args, *DECIDING))
+    curved = ROWS[key].store == "both" and ("clear" in stores or args.ombria_curve)
+    if curved and found.get("covers") != args.covers:
         found |= bad_weather(run, stores, args)
         write_json(done, found)
     return found

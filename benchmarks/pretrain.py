@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from dense_mixmae import DenseMixMAE, cut, paste
 from sarcover.models.mixmim import SarWMixMAE, encoder_settings
+from sarcover.radar import sar_weights
 
 IMAGE = 256
 
@@ -57,14 +58,13 @@ class Dense:
         self.model = DenseMixMAE(IMAGE, 1, **settings)
         state = {key: value for key, value in ours.state_dict().items() if not key.startswith("sar_norm.")}
         self.model.load_state_dict(state)
-        self.weights_of = ours.weights
         self.data = data
         self.optimiser = torch.optim.AdamW(_trainable(self.model), lr=1e-4, betas=(0.9, 0.95))
 
     def loss(self) -> Tensor:
         """Of one forward pass."""
         sar = self.data["sar"]
-        weights = self.weights_of(sar, sar, self.data["valid"])
+        weights = sar_weights(sar)  # all of it is valid
         loss: Tensor = self.model(sar, weights, self.data["mask"].to(sar.dtype))
         return loss
 

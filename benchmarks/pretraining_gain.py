@@ -27,7 +27,7 @@ import numpy as np
 import rasterio
 
 from real_lband import CASES, write_legend
-from rows import once
+from rows import once, told
 from sarcover.config import (
     EvaluateSettings,
     FinetuneSettings,
@@ -35,6 +35,7 @@ from sarcover.config import (
     PretrainSettings,
     SimulateSettings,
 )
+from sarcover.files import read_json, write_json
 from sarcover.patches import prepare
 from sarcover.radar import amplitude_to_db, linear_to_db
 from sarcover.simulate import simulate
@@ -42,10 +43,11 @@ from sarcover.training import evaluate, finetune, pretrain
 
 PATCH = 128
 PATCH_REAL = 64  # of the isolated parts of the real scenes: at 128 px half of a patch is nodata
+DECIDING = ("size", "steps", "batch", "rate", "dropout", "ema", "keep", "layer_decay", "validations")
 MEAN_DB, STD_DB = -14.0, 5.0  # of every unlabelled scene; any constants would do
 
 
-def landscape_stores(out: Path, size: int) -> tuple[Path, dict[str, Path]]:
+def landscape_stores(out: Path, size: int, patch: int) -> tuple[Path, dict[str, Path]]:
     """The stores of the simulated region: one for pretraining, one for finetuning."""
     data = simulate(
         SimulateSettings(
@@ -56,8 +58,8 @@ def landscape_stores(out: Path, size: int) -> tuple[Path, dict[str, Path]]:
         out="",
         labels=(str(data / "labels"),),
         legend="jaxa-hrlulc-9",
-        patch=PATCH,
-        block=256,
+        patch=patch,
+        block=2 * patch,
         overwrite=True,
     )
     scenes = sorted(str(p) for p in (data / "scenes").glob("*.tif"))
@@ -126,31 +128,41 @@ def _write_db(db: np.ndarray, out: Path) -> None:
 def stores_of(out: Path, args: argparse.Namespace) -> tuple[Path, dict[str, Path]]:
     """The stores in `out`, made if they are not there: one for pretraining, the others for finetuning."""
     listed = out / "stores.json"
-    if not listed.exists():
-        made = real_stores(out, args.data) if args.real else landscape_stores(out, args.landscape_size)
-        listed.write_text(json.dumps(made, default=str))
-    unlabelled, stores = json.loads(listed.read_text())
+    if listed.exists() and isinstance(made := read_json(listed), list):  # from before settings were kept
+        write_json(listed, {"made": made})
+    deciding = () if args.real else ("landscape_size", "patch")
+    found = once(listed, lambda: {"made": _stores(out, args)}, told(args, *deciding))
+    unlabelled, stores = found["made"]
     return Path(unlabelled), {name: Path(store) for name, store in stores.items()}
+
+
+def _stores(out: Path, args: argparse.Namespace) -> tuple[str, dict[str, str]]:
+    unlabelled, stores = (
+        real_stores(out, args.data) if args.real else landscape_stores(out, args.landscape_size, args.patch)
+    )
+    return str(unlabelled), {name: str(store) for name, store in stores.items()}
 
 
 def encoder_of(store: Path, out: Path, args: argparse.Namespace, **settings: Any) -> Path:
     """The pretrained encoder in `out`, made if it is not there."""
     run = out / "encoder"
-    if not (run / "bundle").exists():
-        pretrain(
-            PretrainSettings(
-                data=str(store),
-                out=str(run),
-                size=args.size,
-                steps=args.pretrain_steps,
-                batch=args.pretrain_batch,
-                base_rate=args.pretrain_rate,
-                norm_pix=args.norm_pix,
-                pictures=2,
-                overwrite=True,
-                **settings,
-            )
-        )
+    kept = run / "pretrained.json"
+    if (run / "bundle").exists() and not kept.exists():  # from before settings were kept
+        return run
+    wanted = PretrainSettings(
+        data=str(store),
+        out=str(run),
+        size=args.size,
+        steps=args.pretrain_steps,
+        batch=args.pretrain_batch,
+        base_rate=args.pretrain_rate,
+        norm_pix=args.norm_pix,
+        pictures=2,
+        overwrite=True,
+        **settings,
+    )
+    deciding = ("size", "steps", "batch", "base_rate", "norm_pix", "mask_per", "precision")
+    once(kept, lambda: pretrain(wanted), told(wanted, *deciding))
     return run
 
 
@@ -162,7 +174,7 @@ def compare(out: Path, encoder: Path | None, store: Path, args: argparse.Namespa
             for init in ("scratch", "pretrained"):
                 run = out / f"{store.name}-{fraction}-{seed}-{init}"
                 job = partial(one, run, encoder, store, init, fraction, seed, args)
-                found.append(once(run / "gain.json", job))
+                found.append(once(run / "gain.json", job, told(args, *DECIDING)))
     return found
 
 
@@ -242,6 +254,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("SARCOVER_DATA", "../shared/data")))
     parser.add_argument("--real", action="store_true", help="the real scenes instead of the landscape")
     parser.add_argument("--landscape-size", type=int, default=2048)
+    parser.add_argument("--patch", type=int, default=PATCH, help="side of the landscape's patches, pixels")
     parser.add_argument("--stores", nargs="+", help="of the stores to finetune on, these alone")
     parser.add_argument("--size", default="tiny")
     parser.add_argument("--pretrain-steps", type=int, default=1000)

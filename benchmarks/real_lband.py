@@ -197,7 +197,7 @@ def run(data: Path, name: str, bands: tuple[str, ...], out: Path, args: argparse
             model=args.model,
             size=args.size,
             loss=args.loss,
-            class_weights=True,
+            class_weights=args.loss == "cross-entropy",
             steps=args.steps * 128 // case.patch,  # smaller patches cost less
             ema=args.ema,
             batch=args.batch,

@@ -8,14 +8,36 @@ from typing import Any
 
 import numpy as np
 
+from sarcover.errors import SarcoverError
 from sarcover.files import read_json, write_json
 
 
-def once(path: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `compute` gives, kept as JSON: what is there already is not computed again."""
+def told(args: Any, *names: str) -> dict[str, Any]:
+    """Those arguments, or settings, by name: what a row depends on."""
+    return {name: getattr(args, name) for name in names}
+
+
+def once(path: Path, compute: Callable[[], dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:
+    """What `compute` gives, kept as JSON: what is there already is not computed again.
+
+    The settings are kept with it, so that a table has no row of others. Rows from before they were are read.
+
+    Raises:
+        SarcoverError: what is there was computed with other settings.
+    """
     if not path.exists():
-        write_json(path, compute())
-    return read_json(path)
+        write_json(path, {**compute(), "settings": settings})
+    found: dict[str, Any] = read_json(path)
+    kept = found.get("settings", settings)
+    others = [name for name in {**kept, **settings} if kept.get(name) != settings.get(name)]
+    if others:
+        raise SarcoverError(
+            f"{path} was computed with other settings",
+            expected=", ".join(f"{name} {settings.get(name)}" for name in others),
+            got=", ".join(f"{name} {kept.get(name)}" for name in others),
+            do="remove it, or choose another --out",
+        )
+    return found
 
 
 def spread(values: Sequence[float | None], brief: bool = False) -> str:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from model_costs import timed_finetune
-from rows import once, signed, spread
+from rows import once, signed, spread, told
 from sarcover.config import EvaluateSettings, FinetuneSettings
 from sarcover.files import read_json
 from sarcover.metrics import difference, read_blocks, scores
@@ -68,7 +68,8 @@ def train(key: str, seed: int, store: Path, run: Path, args: Any) -> dict[str, A
         overwrite=True,
         **ROWS[key][1],
     )
-    return once(run / "trained.json", lambda: timed_finetune(settings))
+    deciding = ("size", "steps", "batch", "rate", "warmup", "precision", "landscape_size", "cloud_cover")
+    return once(run / "trained.json", lambda: timed_finetune(settings), told(args, *deciding))
 
 
 def score(run: Path, store: Path, split: str, args: Any) -> dict[str, Any]:

@@ -4,7 +4,8 @@
     python benchmarks/gpu/pretrain.py --data STORE       # patches of a store
 
 Rows: float32 and bf16, compiled or not; AdamW is the fused one. `resident` keeps one batch on the GPU; `fed`
-brings each batch from disk as training does. The data-wait share is what feeding adds: 1 - resident / fed
+brings each batch from disk as training does, and turns its patches. Compiled rows have the attention of both
+images in one, as training has it. The data-wait share is what feeding adds: 1 - resident / fed
 time. Operations are counted by PyTorch's counter on one forward pass, times three for forward and backward;
 the peak is that of an H100 or H200 (989 TFLOP/s, dense bf16; --peak for others).
 """
@@ -27,6 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sarcover.models.mixmim import SarWMixMAE, encoder_settings
 from sarcover.patches import open_store
 from sarcover.patches.store import StoreMeta
+from sarcover.training.augment import augment, draw_orientations
 from sarcover.training.data import PatchDataset, step_batches, to_device_batch
 
 Batch = dict[str, Tensor]
@@ -67,7 +69,7 @@ class Feed:
             self.meta, self.data = store.meta, PatchDataset(store, "train")
 
     def batches(self, steps: int) -> Iterator[Batch]:
-        """`steps` batches in training's order."""
+        """`steps` batches in training's order, turned as training turns them."""
         pin = self.device.type == "cuda"
         host = step_batches(
             self.data,
@@ -78,8 +80,10 @@ class Feed:
             rank=0,
             world=1,
             pin=pin,
+            paired=True,
         )
-        return (self.move(samples) for samples in host)
+        for step, samples in enumerate(host):
+            yield augment(self.move(samples), draw_orientations(0, step, self.arguments.batch))
 
     def move(self, samples: Batch) -> Batch:
         """To the device, in dB."""
@@ -96,7 +100,7 @@ class Trainer:
         torch.manual_seed(0)
         bands = len(feed.meta.bands) if feed.meta else 1
         self.model = SarWMixMAE(SIZE, bands, **encoder_settings(arguments.size)).to(feed.device)
-        self.model.encoder.separate = False  # fixed shapes: fewer, larger kernels
+        self.model.encoder.separate = not compiled  # as training has it
         self.run: Any = torch.compile(self.model) if compiled else self.model
         trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimiser = torch.optim.AdamW(
@@ -164,7 +168,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", help="a store; default: synthetic patches")
-    parser.add_argument("--size", default="base", choices=("tiny", "small", "base"))
+    parser.add_argument("--size", default="base", choices=("tiny", "small", "base", "large", "huge"))
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--warmup", type=int, default=8)

@@ -15,16 +15,16 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from sarcover.bundle import save_bundle
-from sarcover.config import ImportCheckpointSettings, Size
+from sarcover.config import ImportCheckpointSettings
 from sarcover.errors import SarcoverError
 from sarcover.files import disk_errors, refuse_existing, sha256
-from sarcover.models.encoder import PATCH, MixMIMEncoder, encoder_settings, sincos_table
+from sarcover.models.encoder import PATCH, MixMIMEncoder, sincos_table, size_of
 from sarcover.models.normalise import Normalisation
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def import_checkpoint(settings: ImportCheckpointSettings) -> dict[str, Any]:
         "bundle": str(settings.out),
         "sha256": digest,
         "known_as": known.name if known else None,
-        "size": _size(shape),
+        "size": size_of(shape),
         "settings": holder.encoder.settings,
         "bands": list(bands),
         "adapted": holder.adapted,
@@ -221,14 +221,6 @@ def recognise(state: Mapping[str, Tensor], path: str | Path) -> dict[str, Any]:
         "heads": tuple(table.shape[1] for table in tables),
         "windows": tuple((math.isqrt(len(table)) + 1) // 2 for table in tables),
     }
-
-
-def _size(shape: dict[str, Any]) -> str | None:
-    for size in get_args(Size):
-        named = encoder_settings(size)
-        if all(shape[key] == named[key] for key in ("embed_dim", "depths", "heads")):
-            return str(size)
-    return None
 
 
 def _bands(settings: ImportCheckpointSettings, published: int, known: _Published | None) -> tuple[str, ...]:

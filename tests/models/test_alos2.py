@@ -193,3 +193,12 @@ def test_settings_that_make_no_model_are_refused():
         tiny("alos2-water", 9)
     with pytest.raises(SarcoverError, match=r"alos2-refined takes no optical bands"):
         tiny(optical_bands=3)
+
+
+@pytest.mark.parametrize(("size", "trained"), [("large", 195_007_092), ("huge", 654_882_602)])
+def test_larger_encoders_are_the_published_ones_under_the_decoder_of_base(size, trained):
+    with torch.device("meta"):
+        shape = {"sar_bands": 2, "num_classes": 9, "image_size": 128}
+        model, base = (build_model("swin-upernet", size=s, **shape) for s in (size, "base"))
+    assert sum(p.numel() for p in model.encoder.parameters() if p.requires_grad) == trained
+    assert model.classify.weight.shape == base.classify.weight.shape

@@ -247,6 +247,16 @@ def test_windows_of_any_size(shape):
 
 
 @torch.no_grad()
+def test_a_batch_of_optical_alone_is_turned_and_scaled():
+    model = build_model("claire", size="tiny", optical_bands=2, num_classes=K).eval()
+    logits = Augmented(model, "flips", (0.5, 1.0))({"optical": torch.rand(1, 2, 33, 40)})
+    assert logits.shape == (1, K, 33, 40)
+    assert logits.isfinite().all()
+    with pytest.raises(SarcoverError, match="no input of the model"):
+        Augmented(model)({"label": torch.zeros(1, 33, 40)})
+
+
+@torch.no_grad()
 def test_optical_bands_are_turned_and_scaled_with_their_own_mask():
     model, batch = Points(optical_bands=3).eval(), scene()
     batch["optical"] = torch.rand(2, 3, 12, 20)

@@ -185,7 +185,7 @@ def test_impossible_settings_are_refused(changes: dict[str, object], message: st
 
 
 def test_an_unknown_size_is_refused() -> None:
-    with pytest.raises(SarcoverError, match="'gigantic'; expected tiny or small or base"):
+    with pytest.raises(SarcoverError, match="'gigantic'; expected tiny or small or base or large or huge"):
         encoder_settings("gigantic")
 
 

@@ -11,6 +11,7 @@ import torch
 
 from sarcover.models.encoder import sincos_table
 from sarcover.models.mixmim import MixMIMEncoder, SarWMixMAE, encoder_settings, published_names
+from sarcover.training.pretrain import DECODERS
 
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS = ROOT / ".." / "shared" / "vectors"
@@ -31,13 +32,15 @@ TINY_NUMBERS = {
     "grad_norm_normpix_w": 0.1834171867,
 }
 TINY_FIRST = {"z_first5": 0.7481001831, "xrec_first5": 0.2386403703}
-COUNTS = [  # image, bands, windows: all, trainable, encoder trainable, index elements
-    (128, 1, (8, 8, 8, 4), (113_158_904, 113_019_640, 86_748_920, 90_624)),
-    (128, 2, (8, 8, 8, 4), (113_686_264, 113_547_000, 86_750_968, 90_624)),
-    (256, 1, (8, 8, 8, 4), (113_576_696, 113_019_640, 86_748_920, 90_624)),
-    (256, 2, (8, 8, 8, 4), (114_104_056, 113_547_000, 86_750_968, 90_624)),
-    (256, 1, (8, 8, 8, 8), (113_587_960, 113_030_904, 86_760_184, 98_304)),
-    (256, 2, (16, 16, 16, 8), (114_344_952, 113_787_896, 86_991_864, 1_449_984)),
+COUNTS = [  # size, image, bands, windows: all, trainable, encoder trainable, index elements
+    ("base", 128, 1, (8, 8, 8, 4), (113_158_904, 113_019_640, 86_748_920, 90_624)),
+    ("base", 128, 2, (8, 8, 8, 4), (113_686_264, 113_547_000, 86_750_968, 90_624)),
+    ("base", 256, 1, (8, 8, 8, 4), (113_576_696, 113_019_640, 86_748_920, 90_624)),
+    ("base", 256, 2, (8, 8, 8, 4), (114_104_056, 113_547_000, 86_750_968, 90_624)),
+    ("base", 256, 1, (8, 8, 8, 8), (113_587_960, 113_030_904, 86_760_184, 98_304)),
+    ("base", 256, 2, (16, 16, 16, 8), (114_344_952, 113_787_896, 86_991_864, 1_449_984)),
+    ("large", 128, 2, (8, 8, 8, 4), (222_270_068, 222_065_268, 195_007_092, 90_624)),
+    ("huge", 128, 2, (8, 8, 8, 4), (682_964_778, 682_596_138, 654_882_602, 90_624)),
 ]
 
 
@@ -82,12 +85,12 @@ def test_single_precision_stays_within_its_rounding(vectors: ModuleType) -> None
         assert loss.item() == pytest.approx(TINY_NUMBERS[key], rel=1e-6)
 
 
-@pytest.mark.parametrize(("image", "bands", "windows", "counts"), COUNTS)
-def test_base_has_the_published_number_of_parameters(
-    image: int, bands: int, windows: tuple[int, ...], counts: tuple[int, ...]
+@pytest.mark.parametrize(("size", "image", "bands", "windows", "counts"), COUNTS)
+def test_sizes_have_the_published_number_of_parameters(
+    size: str, image: int, bands: int, windows: tuple[int, ...], counts: tuple[int, ...]
 ) -> None:
     with torch.device("meta"):
-        model = SarWMixMAE(image, bands, **encoder_settings("base", windows))
+        model = SarWMixMAE(image, bands, **encoder_settings(size, windows), **DECODERS[size])
     every = list(model.parameters())
     encoder = [p for p in model.encoder.parameters() if p.requires_grad]
     indices = [b for name, b in model.named_buffers() if name.endswith("relative_position_index")]

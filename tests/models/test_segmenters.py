@@ -51,6 +51,11 @@ def test_logits_have_the_size_of_the_input(model, shape):
     assert logits.isfinite().all()
 
 
+def test_no_images_have_no_logits(model):
+    batch = {name: values[:0] for name, values in scene(model, 7, 5).items()}
+    assert model.eval()(batch).shape == (0, outputs(model), 7, 5)
+
+
 def test_same_input_same_logits(model):
     model.eval()
     batch = scene(model, 64, 64)
@@ -158,8 +163,11 @@ def test_unknown_names_are_refused_with_the_nearest():
         build_model("swin-uppernet", num_classes=2)
     with pytest.raises(SarcoverError, match=r"no setting 'window'.*did you mean 'windows'"):
         build_model("swin-upernet", num_classes=2, window=8)
-    with pytest.raises(SarcoverError, match="expected tiny or small or base"):
-        build_model("unet", size="huge", num_classes=2)
+    for name in ("unet", "claire", "specsar-former"):  # only the MixMIM encoder comes larger
+        with pytest.raises(
+            SarcoverError, match=f"{name} has no size 'huge'; expected tiny or small or base$"
+        ):
+            build_model(name, size="huge", optical_bands=1, num_classes=2)
     with pytest.raises(SarcoverError, match="at least one radar band"):
         build_model("unet", sar_bands=0, num_classes=2)
     with pytest.raises(SarcoverError, match="and two classes; got 1 radar bands, 0 optical bands, 1 classes"):

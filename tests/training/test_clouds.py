@@ -70,6 +70,16 @@ def test_cover_nought_changes_nothing_and_cover_one_hides_everything():
         assert WHITE[0] <= patch.max() <= WHITE[1]
 
 
+@pytest.mark.parametrize("mask_above", [0.0, 1.0])
+def test_a_patch_of_many_pixels_is_as_clear_or_as_hidden(mask_above):
+    ground = scene(1, 1024, 1024, reflectance=0.2) | {"optical_valid": torch.ones(1, 1024, 1024).bool()}
+    ground["optical"] = torch.full_like(ground["optical"], 0.2)
+    clear = cloudy(ground, 0.0, sky(), mask_above=mask_above)
+    assert torch.equal(clear["optical"], ground["optical"])
+    hidden = cloudy(ground, 1.0, sky(), mask_above=mask_above)["optical"]
+    assert torch.equal(hidden, hidden.flatten()[0].expand_as(hidden))
+
+
 def test_reflectance_under_a_cloud_is_a_mixture_with_white():
     """Against NumPy: r + o (white - r), with o and white from grounds of reflectance 0 and 1."""
     opacity, dark = opacity_of(0.6)

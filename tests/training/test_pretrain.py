@@ -1,4 +1,5 @@
 import csv
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from sarcover.bundle import load_encoder, load_model
+from sarcover.bundle import load_encoder, load_model, save_bundle
 from sarcover.config import FinetuneSettings, PretrainSettings
 from sarcover.errors import SarcoverError
+from sarcover.models.mixmim import MixMIMEncoder, SarWMixMAE
+from sarcover.models.normalise import Normalisation
 from sarcover.training import finetune, pretrain
 
 
@@ -82,7 +85,9 @@ def test_an_encoder_of_another_size_or_for_another_model_is_refused(settings, pr
     run = FinetuneSettings(
         data=str(store.path), out=str(tmp_path / "run"), size="small", init=settings.out, steps=1, batch=2
     )
-    with pytest.raises(SarcoverError, match=r"expected embed_dim 64.*got embed_dim 32"):
+    with pytest.raises(
+        SarcoverError, match=r"expected embed_dim 64.*got embed_dim 32.*add --size tiny --windows 8 8 8 4"
+    ):
         finetune(run)
     with pytest.raises(SarcoverError, match=r"another shape.*windows \(4, 4, 4, 4\)"):
         finetune(replace(run, size="tiny", windows=(4, 4, 4, 4)))
@@ -93,6 +98,7 @@ def test_an_encoder_of_another_size_or_for_another_model_is_refused(settings, pr
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"batch": 10}, "at most the 8 patches of split train; got 10; lower --batch"),
         ({"batch": 3}, "images are mixed in pairs; expected an even number; got 3"),
         ({"mask_ratio": 1.5}, "mask_ratio; expected 0 to 1"),
         ({"mask_ratio": 0.2}, "0 of 4 cells .*expected patches of 96 px or more; got 64 x 64 px"),
@@ -103,6 +109,60 @@ def test_settings_that_make_no_pretraining_are_refused(settings, tmp_path, chang
     with pytest.raises(SarcoverError, match=message):
         pretrain(replace(settings, out=str(tmp_path / "run"), **changes))
     assert not (tmp_path / "run").exists()
+
+
+def test_no_patch_is_mixed_with_itself_where_epochs_meet(settings, tmp_path, monkeypatch):
+    forward, alike = SarWMixMAE.forward, []
+
+    def watched(self, batch):
+        sar = batch["sar"].nan_to_num()
+        alike.append(bool((sar == sar.flip(0)).flatten(1).all(1).any()))
+        return forward(self, batch)
+
+    monkeypatch.setattr(SarWMixMAE, "forward", watched)
+    pretrain(replace(settings, out=str(tmp_path / "run"), steps=16, batch=6, augment=False, pictures=0))
+    assert alike == [False] * 16
+
+
+def test_of_three_patches_two_are_pictured(make_store, tmp_path, monkeypatch):
+    pictured = []
+    monkeypatch.setattr(
+        sys.modules["sarcover.training.pretrain"],
+        "save_pictures",
+        lambda path, views, **_: pictured.append(views),
+    )
+    store = make_store(train=3, legend=None)
+    pretrain(
+        PretrainSettings(
+            data=str(store.path), out=str(tmp_path / "r"), size="tiny", steps=1, batch=2, pictures=1
+        )
+    )
+    shown = pictured[0]["input"].nan_to_num()
+    assert len(shown) == 2
+    assert not torch.equal(*shown)
+
+
+def test_an_encoder_of_a_shape_that_no_model_has_is_refused(settings, pretrained, store, tmp_path):
+    saved, bundle = load_encoder(settings.out)
+    shape = {**saved.settings, "depths": (1, 1, 1, 1)}
+    holder = torch.nn.Module()
+    holder.encoder, holder.sar_norm = MixMIMEncoder(**shape), Normalisation(1)
+    save_bundle(
+        tmp_path / "odd", holder, kind="encoder", legend=None, bands=bundle.bands, unit=bundle.unit,
+        radiometry=bundle.radiometry, optical_bands=(), patch=64, training={}, metrics=None,
+    )  # fmt: skip
+    run = FinetuneSettings(
+        data=str(store.path),
+        out=str(tmp_path / "run"),
+        size="tiny",
+        init=str(tmp_path / "odd"),
+        steps=1,
+        batch=2,
+    )
+    with pytest.raises(
+        SarcoverError, match=r"a shape that no model has; .*--size tiny .* got embed_dim 32, depths \(1, 1"
+    ):
+        finetune(run)
 
 
 def test_uncalibrated_numbers_are_learned_from_without_weights_alone(settings, make_store, tmp_path):

@@ -6,12 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_helpers import assert_same_run, finetune_in_float64, kill_at_a_random_step, table, weights
+from training_helpers import (
+    assert_same_run,
+    finetune_in_float64,
+    kill_at_a_random_step,
+    pretrain_in_float64,
+    table,
+    weights,
+)
 
-from sarcover.config import FinetuneSettings
+from sarcover.config import FinetuneSettings, PretrainSettings
 from sarcover.errors import SarcoverError
 from sarcover.patches import open_store
-from sarcover.training.data import PatchDataset
+from sarcover.training import loop
+from sarcover.training.data import PatchDataset, step_batches
 
 STEPS = 8
 VALIDATED = 3  # patches: not the same number for both processes
@@ -92,3 +100,54 @@ def test_two_processes_killed_at_a_random_step_end_bit_equal(runs, tmp_path):
 def test_an_error_in_one_process_ends_all_and_stays_one_line(runs):
     text = (Path(runs[0].out).parent / "error.txt").read_text()
     assert text == "the second process has no disk; buy one"
+
+
+@pytest.fixture(scope="module")
+def pretrainings(make_store, tmp_path_factory) -> tuple[PretrainSettings, PretrainSettings]:
+    """The same for pretraining: the cells hidden are the same in all, and so are the pairs of images."""
+    folder = tmp_path_factory.mktemp("pretrainings")
+    two = PretrainSettings(
+        data=str(make_store(legend=None).path),
+        out=str(folder / "two"),
+        size="tiny",
+        steps=STEPS,
+        batch=2,
+        base_rate=4e-2,
+        augment=False,
+        pictures=1,
+        device="cpu",
+        devices=2,
+    )
+    one = replace(two, out=str(folder / "one"), batch=4, devices=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "step_batches", with_the_pairs_of_two)
+        pretrain_in_float64(one)
+    pretrain_in_float64(two)
+    return one, two
+
+
+def with_the_pairs_of_two(*args, **settings):
+    """Batches of four in which the patches of each of two processes, 0 2 and 1 3, are partners."""
+    for batch in step_batches(*args, **settings):
+        yield {name: pixels[[0, 1, 3, 2]] for name, pixels in batch.items()}
+
+
+def test_two_processes_pretrain_as_one(pretrainings):
+    one, two = (table(settings.out) for settings in pretrainings)
+    assert len(one) == len(two) == STEPS
+    for first, second in zip(one, two, strict=True):
+        assert second == pytest.approx(first, abs=1e-9, nan_ok=True)
+    one, two = (weights(settings.out) for settings in pretrainings)
+    assert max((one[name] - two[name]).abs().max() for name in one) < 1e-8
+
+
+def test_patches_differ_in_nodata_so_that_means_of_means_would_show(pretrainings):
+    data = PatchDataset(open_store(pretrainings[0].data), "train")
+    valid = [int(data[i]["valid"].sum()) for i in range(len(data))]
+    assert max(valid) > 1.05 * min(valid)
+
+
+def test_one_of_two_processes_draws_the_pictures(pretrainings):
+    for settings in pretrainings:
+        pictures = [path.name for path in (Path(settings.out) / "logs").glob("*.png")]
+        assert pictures == [f"reconstruction-{STEPS:07d}.png"]

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sarcover.errors import SarcoverError
-from sarcover.training.data import PatchDataset, global_batch, read_ahead, step_batches, to_device_batch
+from sarcover.training.data import (
+    PatchDataset,
+    global_batch,
+    partners_differ,
+    read_ahead,
+    step_batches,
+    to_device_batch,
+)
 
 
 @given(length=st.integers(1, 40), size=st.integers(1, 50), seed=st.integers(0, 3), epochs=st.integers(1, 4))
@@ -113,3 +120,34 @@ def test_reading_ahead_keeps_the_order_and_passes_errors_on():
 def test_a_split_without_patches_is_refused(make_store):
     with pytest.raises(SarcoverError, match=r"no patch of split val.*8 train"):
         PatchDataset(make_store(val=0), "val")
+
+
+@given(
+    length=st.integers(2, 40),
+    pairs=st.integers(1, 10),
+    world=st.integers(1, 4),
+    accumulate=st.integers(1, 2),
+    step=st.integers(0, 30),
+    seed=st.integers(0, 3),
+)
+def test_no_patch_is_its_own_partner(length, pairs, world, accumulate, step, seed):
+    size = min(2 * pairs, length // 2 * 2)
+    whole = global_batch(seed, length, size * accumulate * world, step)
+    for rank, part in itertools.product(range(world), range(accumulate)):
+        batch = whole[rank::world].reshape(accumulate, size)[part]
+        paired = partners_differ(batch, length)
+        assert (paired != paired[::-1]).all()
+        assert np.array_equal(paired, partners_differ(batch, length))
+        assert ((paired >= 0) & (paired < length)).all()
+        if max(np.bincount(batch)) <= size // 2:  # the very patches, so that each comes once an epoch
+            assert sorted(paired) == sorted(batch)
+        if (batch != batch[::-1]).all():
+            assert np.array_equal(paired, batch)
+
+
+def test_pretraining_asks_for_batches_whose_partners_differ(store):
+    data = PatchDataset(store, "train")
+    steps = range(40)
+    for batch in step_batches(data, steps, seed=0, batch=6, accumulate=1, rank=0, world=1, paired=True):
+        sar = batch["sar"]
+        assert all(not torch.equal(image, other) for image, other in zip(sar, sar.flip(0), strict=True))

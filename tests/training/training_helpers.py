@@ -14,9 +14,11 @@ import torch
 from safetensors.torch import load_file
 
 from sarcover.errors import SarcoverError
+from sarcover.models.mixmim import SarWMixMAE
 from sarcover.training.devices import launch
 from sarcover.training.finetune import _finetune
 from sarcover.training.objective import settle
+from sarcover.training.pretrain import _pretrain
 
 START = """
 import json, sys
@@ -59,6 +61,24 @@ def _finetune_and_fail(fabric, settings):
     if fabric.global_rank == 1:
         raise SarcoverError("the second process has no disk", do="buy one")
     fabric.barrier()
+
+
+def pretrain_in_float64(settings):
+    """The same for pretraining, with the same cells hidden in each step and process."""
+    return launch(settings, _pretrain_wide)
+
+
+def _pretrain_wide(fabric, settings):
+    before, draw = torch.get_default_dtype(), SarWMixMAE._draw
+    torch.set_default_dtype(torch.float64)
+    SarWMixMAE._draw = lambda self, images, grid, _: draw(
+        self, images, grid, torch.Generator().manual_seed(0)
+    )
+    try:
+        return _pretrain(fabric, settings)
+    finally:
+        torch.set_default_dtype(before)
+        SarWMixMAE._draw = draw
 
 
 def kill_at_a_random_step(settings, steps: int, *more: str) -> int:

@@ -18,7 +18,7 @@ CollectionName = Literal[
     "terramesh",
     "folders",
 ]
-Size = Literal["tiny", "small", "base"]
+Size = Literal["tiny", "small", "base", "large", "huge"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["float32", "bf16"]
 Runtime = Literal["auto", "torch", "onnx", "openvino"]

@@ -15,7 +15,7 @@ class PretrainSettings:
     Args:
         data: the store.
         out: folder of the run.
-        size: size of the encoder.
+        size: size of the encoder: base is the published one, large 2 and huge 6 times as many weights.
         windows: attention windows of the four stages; default: 8 8 8 4.
         splits: splits whose patches are used; default: train alone.
         mask_ratio: share of 32-pixel cells taken from the partner image.
@@ -99,7 +99,7 @@ class FinetuneSettings:
         out: folder of the run.
         model: unet, swin-upernet, alos2-refined, alos2-water (for a legend of two classes), claire (for
             stores with optical companions), or specsar-former (with or without them).
-        size: size of the model.
+        size: size of the model; large and huge are for swin-upernet, alos2-refined and alos2-water alone.
         init: a pretrained run or encoder bundle to start from.
         windows: attention windows of the four stages; default: those of init, else 8 8 8 4.
         high_res: inject the map after patch embedding into the decoder; default: on, for models that can.

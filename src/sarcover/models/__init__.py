@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from typing import Any, get_args
+from typing import Any
 
-from sarcover.config import Size
 from sarcover.errors import SarcoverError
 from sarcover.models.alos2 import Alos2Refined, Alos2Water, SwinUPerNet
 from sarcover.models.claire import Claire
@@ -40,7 +39,7 @@ def build_model(
 
     Args:
         name: "unet", "swin-upernet", "alos2-refined", "alos2-water", "claire" or "specsar-former".
-        size: tiny, small or base.
+        size: tiny, small or base; large and huge of the models with the MixMIM encoder.
         sar_bands: radar bands of the input.
         optical_bands: optical bands of the input; 0 for none.
         num_classes: number of classes K; 2 for alos2-water, whose single logit decides between them.
@@ -57,8 +56,8 @@ def build_model(
         raise SarcoverError(
             f"no model is called {name!r}", expected=" or ".join(MODELS), do=_nearest(name, MODELS)
         )
-    if size not in get_args(Size):
-        raise SarcoverError(f"no model size is called {size!r}", expected=" or ".join(get_args(Size)))
+    if size not in MODELS[name].sizes:
+        raise SarcoverError(f"{name} has no size {size!r}", expected=" or ".join(MODELS[name].sizes))
     if sar_bands < 1 or optical_bands < 0 or num_classes < 2:
         raise SarcoverError(
             f"{name}: bands and classes",

@@ -16,7 +16,7 @@ from sarcover.models.mixmim import MixMIMEncoder, encoder_settings
 from sarcover.models.segmenter import Inputs, Segmenter
 from sarcover.models.upernet import RefineUp, UPerDecoder, resize
 
-DECODER_WIDTHS = {"tiny": 32, "small": 128, "base": 256}
+DECODER_WIDTHS = {"tiny": 32, "small": 128, "base": 256, "large": 256, "huge": 256}
 
 
 class Wiring(NamedTuple):
@@ -59,14 +59,14 @@ class Alos2Refined(Segmenter):
     the multiplications): encoder 40 GFLOP; pyramid 3.2, 4.6 (extended) or 3.4 (replaced); Refine-Up 99.
 
     Args:
-        size: tiny, small or base (the published one).
+        size: tiny, small, base (the published one), large or huge; the last three share a decoder.
         sar_bands: radar bands.
         optical_bands: 0; the encoder is a radar one.
         num_classes: number of classes K.
         windows: attention windows of the four stages, tokens; default 8 8 8 4.
         image_size: side of the images the encoder is made for, pixels (others work too).
         drop_path: rate of stochastic depth in the deepest encoder block.
-        decoder_width: channels of the decoder; default 32, 128 or 256 by size.
+        decoder_width: channels of the decoder; default 32, 128 or, from base on, 256.
         dropout: rate in the decoder's projections.
         high_res: inject the post-embedding map at 1/4.
         refine_up: enlarge in refined steps.
@@ -74,6 +74,7 @@ class Alos2Refined(Segmenter):
     """
 
     NAME: ClassVar[str] = "alos2-refined"
+    sizes = tuple(DECODER_WIDTHS)
 
     encoder: MixMIMEncoder
 
@@ -129,8 +130,7 @@ class Alos2Refined(Segmenter):
         )
         self.refine_up = RefineUp(width) if refine_up else None
         kernel = 3 if refine_up else 1
-        outputs = 1 if self.binary else num_classes
-        self.classify = nn.Conv2d(width, outputs, kernel, padding=kernel // 2)
+        self.classify = nn.Conv2d(width, self.outputs, kernel, padding=kernel // 2)
 
     def segment(self, inputs: Inputs) -> Tensor:
         """Logits (B, K, H, W); H and W are multiples of 32."""

@@ -87,7 +87,7 @@ class Augmented(nn.Module):
             for turns, mirrored in self.orientations:
                 turned = {name: orient(pixels, turns, mirrored) for name, pixels in scaled.items()}
                 logits = restore(self.model(turned).float(), turns, mirrored)
-                size = inputs["sar"].shape[-2:]
+                size = next(inputs[name] for name in _MASKS if name in inputs).shape[-2:]
                 if logits.shape[-2:] != size:
                     logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
                 log_p = _log_probabilities(logits)

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from torch import Tensor, nn
 
 from sarcover.errors import SarcoverError
+from sarcover.models.batch_norm import BatchNorm
 from sarcover.models.patch_conv import PatchConv
 
 Backbone = Literal["convnext", "resnet"]
@@ -82,8 +83,20 @@ def build_backbone(kind: Backbone, bands: int, shape: dict[str, Any], drop_path:
         own = backbone.embeddings.patch_embeddings
         backbone.embeddings.patch_embeddings = PatchConv(bands, own.out_channels, own.stride[0])
         backbone.embeddings.patch_embeddings.load_state_dict(own.state_dict())
+    else:
+        _share_statistics(backbone)
     made: nn.Module = backbone
     return made
+
+
+def _share_statistics(backbone: nn.Module) -> None:
+    """Puts the norm of all processes in place of the library's, which is of each process's own part."""
+    for module in list(backbone.modules()):
+        for name, norm in module.named_children():
+            if type(norm) is nn.BatchNorm2d:
+                shared = BatchNorm(norm.num_features, norm.eps, norm.momentum)
+                shared.load_state_dict(norm.state_dict())
+                setattr(module, name, shared)
 
 
 def feature_maps(backbone: nn.Module, pixels: Tensor) -> tuple[Tensor, ...]:

@@ -7,7 +7,7 @@ merging between them. Parameter names and numbers are those of the authors' mode
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -29,14 +29,17 @@ _SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"embed_dim": 32, "depths": (2, 2, 4, 2), "heads": (1, 2, 4, 8)},
     "small": {"embed_dim": 64, "depths": (2, 2, 6, 2), "heads": (2, 4, 8, 16)},
     "base": {"embed_dim": 128, "depths": (2, 2, 18, 2), "heads": (4, 8, 16, 32)},
+    "large": {"embed_dim": 192, "depths": (2, 2, 18, 2), "heads": (6, 12, 24, 48)},
+    "huge": {"embed_dim": 352, "depths": (2, 2, 18, 2), "heads": (11, 22, 44, 88)},
 }
 
 
 def encoder_settings(size: str, windows: Sequence[int] | None = None) -> dict[str, Any]:
     """The arguments of `MixMIMEncoder` for a named size: embed_dim, depths, heads and windows.
 
-    `base` is the published model; tiny and small are ours, of the same shape. Windows: the released code's
-    8 8 8 4 unless given; at 256 px the paper does not state them.
+    `base` is the published model, large and huge are the released code's larger ones; tiny and small are
+    ours, of the same shape. Windows: the released code's 8 8 8 4 unless given; at 256 px the paper does not
+    state them.
 
     Raises:
         SarcoverError: an unknown size.
@@ -44,6 +47,12 @@ def encoder_settings(size: str, windows: Sequence[int] | None = None) -> dict[st
     if size not in _SIZES:
         raise SarcoverError(f"unknown size {size!r}", expected=" or ".join(_SIZES))
     return {**_SIZES[size], "windows": tuple(windows) if windows is not None else (8, 8, 8, 4)}
+
+
+def size_of(shape: Mapping[str, Any]) -> str | None:
+    """The name of the size that an encoder of these embed_dim, depths and heads has; None if it has none."""
+    names = [size for size, named in _SIZES.items() if all(shape[key] == named[key] for key in named)]
+    return names[0] if names else None
 
 
 def sincos_table(rows: int, columns: int, dim: int) -> np.ndarray[Any, np.dtype[np.float32]]:

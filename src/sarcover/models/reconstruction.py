@@ -11,6 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sarcover.models.uncompiled import uncompiled
+from sarcover.processes import sum_over_processes
+
+_over_processes = uncompiled(sum_over_processes)
+
 
 def patchify(x: Tensor, cell: int) -> Tensor:
     """(B, C, H, W) -> (B, cells, cell * cell * C), cells row-major."""
@@ -50,9 +55,10 @@ def cell_statistics(patches: Tensor, valid: Tensor) -> CellStatistics:
 
 
 def reconstruction_loss(prediction: Tensor, target: Tensor, weights: Tensor, valid: Tensor) -> Tensor:
-    """Mean of w * (prediction - target)^2 over the valid numbers; 0 where there are none.
+    """Mean of w * (prediction - target)^2 over the valid numbers of all processes; 0 where there are none.
 
     Not divided by the weights' sum, as in the paper: the loss scales with them. All: (B, cells, N).
     """
     squared = torch.where(valid, weights * (prediction - target) ** 2, 0.0)
-    return squared.sum() / valid.sum().clamp(min=1)
+    total, count = _over_processes(squared.sum(), valid.sum())
+    return total / count.clamp(min=1)

@@ -39,7 +39,7 @@ class Segmenter(nn.Module):
 
     Args:
         name: name of the architecture, as `build_model` knows it.
-        size: tiny, small or base.
+        size: one of `sizes`.
         sar_bands: radar bands it takes.
         optical_bands: optical bands it takes; 0 for none.
         num_classes: number of classes K.
@@ -47,10 +47,12 @@ class Segmenter(nn.Module):
         clipped: the normalisation of each input also clips outliers.
 
     Attributes:
+        sizes: the sizes it comes in.
         binary: the model tells class 1 from class 0 by a single logit; else it has a logit for each class.
         optional_inputs: those of "sar" and "optical" that a batch may lack, though not all of them at once.
     """
 
+    sizes: ClassVar[tuple[str, ...]] = ("tiny", "small", "base")
     binary: ClassVar[bool] = False
     optional_inputs: tuple[str, ...] = ()
     encoder: nn.Module | None
@@ -89,6 +91,11 @@ class Segmenter(nn.Module):
         self.encoder = None
         self.multiple = 1
 
+    @property
+    def outputs(self) -> int:
+        """Channels of the logits: one a class, or one of a binary model."""
+        return 1 if self.binary else int(self.architecture["num_classes"])
+
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Class logits of a batch of any height and width >= 1.
 
@@ -107,6 +114,8 @@ class Segmenter(nn.Module):
             SarcoverError: an input is missing or its number of bands is not the model's.
         """
         inputs, (height, width) = self.prepare(batch)
+        if inputs.sar.shape[0] == 0:  # which not all layers bear
+            return inputs.sar.new_zeros(0, self.outputs, height, width)
         return self.segment(inputs)[..., :height, :width]
 
     def prepare(self, batch: Mapping[str, Tensor]) -> tuple[Inputs, tuple[int, int]]:

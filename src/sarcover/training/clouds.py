@@ -156,7 +156,9 @@ def _opacity(noise: Tensor, cover: Tensor) -> Tensor:
     level = ((rank + 0.5) / flat.shape[1]).view_as(noise)
     edge = torch.minimum(cover, 1 - cover).clamp(1e-6, EDGE)
     t = (0.5 + (level - (1 - cover)) / (2 * edge)).clamp(0, 1)
-    return t * t * (3 - 2 * t)
+    opacity = t * t * (3 - 2 * t)
+    # A patch of many pixels ranks some of them within the narrowest edge.
+    return opacity.masked_fill(cover <= 0, 0.0).masked_fill(cover >= 1, 1.0)
 
 
 def _per_patch(value: float | Tensor, like: Tensor) -> Tensor:

@@ -117,6 +117,28 @@ def global_batch(seed: int, length: int, size: int, step: int) -> NDArray[np.int
     return np.concatenate(pieces)
 
 
+def partners_differ(batch: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """A batch in which no patch meets itself where place i is mixed with place B - 1 - i.
+
+    Epochs meet within a batch, so that it may hold a patch twice. Such a pair swaps a partner with another
+    pair; where each of them holds that patch, it takes the next patch of the store in place of one.
+
+    Args:
+        batch: (B,) indices, B even.
+        length: patches there are, at least 2.
+    """
+    batch = batch.copy()
+    first, second = batch[: len(batch) // 2], batch[::-1][: len(batch) // 2]  # views: partners side by side
+    while len(alike := np.flatnonzero(first == second)):
+        patch = first[pair := alike[0]]
+        without = np.flatnonzero((first != patch) & (second != patch))
+        if len(without):
+            second[[pair, without[0]]] = second[[without[0], pair]]
+        else:
+            second[pair] = (patch + 1) % length
+    return batch
+
+
 def read_ahead(jobs: Iterable[Callable[[], T]]) -> Iterator[T]:
     """The results of `jobs`, in order; a thread works on the next one while the last is used."""
     with ThreadPoolExecutor(max_workers=1) as thread:
@@ -140,14 +162,19 @@ def step_batches(
     rank: int,
     world: int,
     pin: bool = False,
+    paired: bool = False,
 ) -> Iterator[Batch]:
-    """What one process takes in these steps, on the host: `accumulate` batches of `batch` patches a step."""
+    """What one process takes in these steps, on the host: `accumulate` batches of `batch` patches a step.
+
+    With `paired` no patch of a batch is its own partner; see `partners_differ`.
+    """
 
     def jobs() -> Iterator[Callable[[], Batch]]:
         for step in steps:
             own = global_batch(seed, len(dataset), batch * accumulate * world, step)[rank::world]
             for part in own.reshape(accumulate, batch):
-                yield partial(dataset.stack, part, pin)
+                taken = partners_differ(part, len(dataset)) if paired else part
+                yield partial(dataset.stack, taken, pin)
 
     return read_ahead(jobs())
 

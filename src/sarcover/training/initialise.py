@@ -9,7 +9,7 @@ from sarcover.bundle import load_encoder, load_model
 from sarcover.config import FinetuneSettings
 from sarcover.errors import SarcoverError
 from sarcover.models import MODELS, Segmenter, build_model, model_settings
-from sarcover.models.mixmim import MixMIMEncoder, encoder_settings
+from sarcover.models.encoder import MixMIMEncoder, encoder_settings, size_of
 from sarcover.models.normalise import Normalisation
 from sarcover.patches.store import PatchStore, StoreMeta
 from sarcover.training.fit import check_initialisation
@@ -75,6 +75,14 @@ def _from_encoder(
 ) -> tuple[Segmenter, str]:
     """Encoder pretrained, decoder new."""
     shape = encoder.settings
+    size = size_of(shape)
+    if size is None:
+        raise SarcoverError(
+            f"{settings.init} holds an encoder of a shape that no model has",
+            expected="embed_dim, depths and heads of --size " + " or ".join(MODELS[settings.model].sizes),
+            got=", ".join(f"{key} {shape[key]}" for key in ("embed_dim", "depths", "heads")),
+            do="import or pretrain an encoder of such a size",
+        )
     asked = encoder_settings(settings.size, settings.windows or shape["windows"])
     differing = [key for key, value in asked.items() if shape[key] != value]
     if differing:
@@ -82,7 +90,7 @@ def _from_encoder(
             f"{settings.init} holds an encoder of another shape than asked for",
             expected=", ".join(f"{key} {asked[key]}" for key in differing),
             got=", ".join(f"{key} {shape[key]}" for key in differing),
-            do="give --size and --windows as it was pretrained",
+            do=f"add --size {size} --windows {' '.join(map(str, shape['windows']))}",
         )
     model = _build(settings, meta, {"windows": shape["windows"], "image_size": shape["image_size"]})
     assert model.encoder is not None

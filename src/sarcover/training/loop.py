@@ -6,9 +6,10 @@
 Everything random in a step follows from (seed, step, process), so a checkpoint holds weights, optimiser and
 step, and a run that was killed computes the very same numbers when it goes on.
 
-Several processes share each batch: a loss that is a function of the whole batch, as those of `losses` are,
-makes them compute what one process would with all of it. Not so BatchNorm (unet): each process normalises by
-its own part, and keeps the statistics of the first one's.
+Several processes share each batch: a loss that is a function of the whole batch, as those of `losses` and of
+pretraining are, makes them compute what one process would with all of it. BatchNorm (`models.batch_norm`),
+too, takes its statistics over all of it. In pretraining each process pairs its own images, and hides cells of
+its own choice.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from lightning.fabric.strategies.fsdp import FSDPStrategy
 from lightning.fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor, nn
 
-from sarcover.config import FinetuneSettings
+from sarcover.config import FinetuneSettings, PretrainSettings
 from sarcover.errors import SarcoverError
 from sarcover.files import atomic_file
 from sarcover.training.augment import augment, draw_orientations
@@ -163,6 +164,7 @@ def _batches(fabric: Fabric, settings: TrainSettings, data: PatchDataset, steps:
         rank=rank,
         world=world,
         pin=fabric.device.type == "cuda",
+        paired=isinstance(settings, PretrainSettings),
     )
     for step in steps:
         count = batch * accumulate * world

@@ -26,13 +26,15 @@ from sarcover.training.seeds import Draw, derive
 
 logger = logging.getLogger(__name__)
 
-PICTURED = 4  # images in each picture; even
+PICTURED = 4  # images in each picture, at most; even
 
 # The decoder is thrown away after pretraining; the published one is wide enough for the base encoder.
 DECODERS: dict[str, dict[str, Any]] = {
     "tiny": {"decoder_dim": 128, "decoder_depth": 2, "decoder_heads": 4},
     "small": {"decoder_dim": 256, "decoder_depth": 4, "decoder_heads": 8},
     "base": {"decoder_dim": 512, "decoder_depth": 8, "decoder_heads": 16},
+    "large": {"decoder_dim": 512, "decoder_depth": 8, "decoder_heads": 16},
+    "huge": {"decoder_dim": 512, "decoder_depth": 8, "decoder_heads": 16},
 }
 
 
@@ -58,6 +60,7 @@ def _pretrain(fabric: Fabric, settings: PretrainSettings) -> dict[str, Any]:
     jitter_of(settings, store.meta)  # refused before anything is written
     run = Run(settings.out)
     data = PatchDataset(store, settings.splits)
+    _check_partners(settings, data)
     steps = total_steps(settings, len(data), fabric.world_size)
     torch.manual_seed(derive(settings.seed, Draw.WEIGHTS))
     model = _model(settings, store)
@@ -109,6 +112,17 @@ def _check(settings: PretrainSettings, store: PatchStore) -> None:
         )
 
 
+def _check_partners(settings: PretrainSettings, data: PatchDataset) -> None:
+    """Refuses a batch that would hold patches twice, and so mix some with themselves."""
+    if len(data) < settings.batch:
+        raise SarcoverError(
+            "batch: each patch is mixed with another one",
+            expected=f"at most the {len(data)} patches of split {' or '.join(settings.splits)}",
+            got=str(settings.batch),
+            do="lower --batch, or prepare more patches",
+        )
+
+
 def _model(settings: PretrainSettings, store: PatchStore) -> SarWMixMAE:
     model = SarWMixMAE(
         image_size=store.meta.patch,
@@ -146,7 +160,7 @@ class Pictures:
 
     def __call__(self, wrapped: _FabricModule, done: int) -> dict[str, float]:
         """Writes one picture; nothing for the table."""
-        samples = self.data.stack(index % len(self.data) for index in range(PICTURED))
+        samples = self.data.stack(range(min(PICTURED, len(self.data) // 2 * 2)))
         batch = to_device_batch(samples, self.data.store.meta, self.fabric.device)
         wrapped.mark_forward_method("reconstruct")
         views = wrapped.reconstruct(batch, generator=torch.Generator().manual_seed(self.seed))
