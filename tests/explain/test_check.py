@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sarcover.explain.check import check
 from sarcover.explain.claims import Claim
+from sarcover.explain.landcover import Concept, concepts
 
 TRUE = [
     "C1 covers 40 % of the mapped pixels.",
@@ -77,6 +78,35 @@ TRUE = [
     "C3 mapped as C4 accounts for 33.2 % of the errors, 77 % of them at borders.",
     "C1 is dark in HH (median -22.0 dB), because calm water does not return the pulse.",
     "C1 is not bright in HH.",
+    "Forests cover 10 % of the map.",
+    "C1 and C2 together cover 70 %.",
+    "C1 and C2 cover more than half of the map.",
+    "C1 and C2 cover 40 % and 30 % of the map.",
+    "C1 and C2 are the most common classes. They cover 70 % of the map.",
+    "C1 and C2 both have a high confidence.",
+    "Each class has a mean confidence of at least 55 %.",
+    "C2 has a high HH backscatter of -5.0 dB.",
+    "The backscatter of C1 is low.",
+    "C1 is highly reliable.",
+    "The overall accuracy of 87.4 % is high.",
+    "C4 has a high uncertainty.",
+    "8.3 % of the pixels have a low confidence.",
+    "24 % of the pixels of C4 have a confidence below 50 %.",
+    "C4 has the largest uncertainty.",
+    "C1 shares its longest border with C2.",
+    "C1 is water and covers 40 % of the map.",
+    "Water (C1) covers 40 % of the map.",
+    "C2, which borders C1, covers 30 %.",
+    "C2 borders C1, which covers 40 %.",
+    "C1 covers 40 %, followed by C2 with 30 % and C3 with 20 %.",
+    "C2 is larger than C3 but smaller than C1.",
+    "The smallest class is C4 with 10 %.",
+    "C1's share is 40 %.",
+    "Most of the map is C1 and C2.",
+    "C1 ranks first with 40 %.",
+    "62 % of C1's border is with C2.",
+    "When run again, the model gives the same class for 99.1 % of the pixels.",
+    "C2 is bright in HH, because walls send the pulse back.",
 ]  # fmt: skip
 
 LIES = {
@@ -212,7 +242,89 @@ LIES = {
         "See https://example.org for C1.",
         "C1 covers 40 %, see [here](evil).",
     ],
+    "a verb that ends in over": [
+        "Forests cover 1 % of the map.",
+        "C1 and C2 cover 10 % and 5 % of the map.",
+    ],
+    "brightness in other words": [
+        "C1 is bright and covers 40 %.",
+        "C2 is dark with a median of -5.0 dB in HH.",
+        "C2 has a low HH backscatter of -5.0 dB.",
+        "C1 has a high median backscatter of -22.0 dB in HH.",
+        "C2 is a dark surface.",
+        "The backscatter of C1 is high.",
+    ],
+    "a list judged by one of it": [
+        "C2 and C1 cover 40 %.",
+        "C4 and C1 have a high confidence.",
+        "C1 and C4 have the lowest confidence.",
+        "C1 and C2 together cover 30 % of the map.",
+        "C1 and C2 have a mean confidence of 88 %.",
+        "C1 and C4 are mapped. They have a high confidence.",
+        "C1 and C2 are mapped. Both have a mean confidence of 95 %.",
+    ],
+    "all classes judged by the map": [
+        "All classes have a high confidence.",
+        "Each class has a mean confidence of 84.1 %.",
+    ],
+    "levels in other words": [
+        "The overall accuracy of 87.4 % is very low.",
+        "C4 has a confidence of 55 %, which is high.",
+        "C4 has an excellent IoU of 35 %.",
+        "C1 has a high uncertainty.",
+        "C4 is highly reliable.",
+        "C1 has a high NDVI.",
+    ],
+    "the tail for the middle": [
+        "C4 has a mean confidence of 25 %.",
+        "The average confidence of the map is 52 %.",
+        "C1 has a median backscatter of -24.5 dB in HH.",
+        "95 % of the pixels of C1 have a high confidence.",
+    ],
+    "the largest of another quantity": [
+        "C1 has the largest uncertainty.",
+        "C4 has the smallest number of objects.",
+        "C2 has the longest border with C3.",
+    ],
+    "a class called another": [
+        "C1 is forest.",
+        "C4 represents water.",
+        "C1 is not water.",
+        "Forest (C1) covers 40 % of the map.",
+        "C2 (forest) is bright in HH with double bounce.",
+    ],
+    "a share of something else": [
+        "33.2 % of C3 is mapped as C4.",
+        "C1 has a kappa of 0.79.",
+        "The mean IoU of C1 is 66.3 %.",
+        "C1 has an overall accuracy of 87.4 %.",
+        "The map agrees with the reference for 99.1 % of the pixels.",
+        "C1 covers 40 % of the training data.",
+        "C1 accounts for 40 % of the errors.",
+        "C1 is often confused with C2.",
+        "68 % of all errors lie in the interior.",
+        "68 % of all errors are at borders of C1.",
+        "All pixels of C1 have a confidence of more than 65 %.",
+        "Without the optical image 12.3 % of the pixels would keep their class.",
+    ],
+    "relative clauses": [
+        "C2, which borders C1, covers 40 %.",
+        "C2 borders C1, which covers 30 %.",
+        "C1 covers 40 %, followed by C3 with 20 % and C2 with 30 %.",
+        "C1 covers 40 %, followed by C4 with 10 %.",
+    ],
+    "extent and rank": [
+        "C4 covers a significant part of the map.",
+        "The map is primarily C2.",
+        "C4 covers almost all of the map.",
+        "C2 ranks first.",
+        "C1 has the same share as C2.",
+        "C1 and C4 are equally common.",
+        "C4 covers an eighth of the map.",
+    ],
     "wrong physics": [
+        "C1 is dark in HH because tree crowns scatter the pulse many times.",
+        "C2 has a high backscatter of -5.0 dB in HH due to its smooth surface.",
         "C1 is dark because of double bounce.",
         "C2 is bright, for it mirrors the pulse away from the sensor.",
         "C4 is bright because of specular reflection.",
@@ -242,6 +354,15 @@ def test_physics_without_facts_is_general() -> None:
     verdict = check(Claim("why", "Smooth surfaces mirror the pulse away from the sensor."), area())
     assert verdict.supported
     assert verdict.items == 0
+
+
+@pytest.mark.parametrize("kind", concepts(), ids=lambda kind: kind.name)
+def test_the_physics_of_every_kind_of_land_cover_is_its_own(kind: Concept) -> None:
+    changed = document()
+    changed["legend"]["classes"]["C1"] |= {"name": "Thing", "kind": kind.name}
+    for because in (f", because {kind.physics}", f", which is unusual; {kind.unusual}"):
+        verdict = check(Claim("why", f"In HH the median of C1 is -22.0 dB{because}."), area(changed))
+        assert verdict.supported, verdict.problems
 
 
 def test_a_claim_about_trust_needs_something_to_check() -> None:

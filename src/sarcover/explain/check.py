@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from sarcover.explain.beyond import NO_CLASS, check_beyond
 from sarcover.explain.claims import Claim
 from sarcover.explain.comparisons import check_comparisons, leave_nothing
+from sarcover.explain.denominators import is_definition
 from sarcover.explain.facts import AreaEvidence
-from sarcover.explain.landcover import MECHANISMS
+from sarcover.explain.identity import check_identity
 from sarcover.explain.language import Sentence, sentences
 from sarcover.explain.levels import check_levels
+from sarcover.explain.lists import of_each, of_several, several
 from sarcover.explain.numbers import Number, ordinals
-from sarcover.explain.values import agrees, fits_unit, meant
+from sarcover.explain.physics import check_physics
+from sarcover.explain.values import agrees, meant
 
 _LONGEST = 600  # characters of a claim
 _PERCENTILES = (10, 50, 90)
@@ -26,7 +29,6 @@ _WHOLE = re.compile(
     r"\b(?:map|area|tile|scene|pixels?|model|classes|errors?|image|confidence|class|it|they|this|that)\b",
     re.IGNORECASE,
 )
-_MECHANISMS = {name: re.compile(words, re.IGNORECASE) for name, words in MECHANISMS.items()}
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,15 @@ def check(claim: Claim, evidence: AreaEvidence) -> Verdict:
         problems += [*compared.problems, *check_beyond(sentence, compared)]
         items += compared.items
         for number in sentence.numbers:
-            if number in compared.numbers:
+            if number in compared.numbers or is_definition(number, sentence):
                 continue
             items += 1
             found = _check_number(number, sentence, evidence)
             cited += found
             if not found:
                 problems.append(_about_number(number, sentence))
-        for wrong in (*_classes(sentence, evidence), *_ordinals(sentence), *_mechanisms(sentence, evidence)):
-            problems.append(wrong)
+        problems += [*_classes(sentence, evidence), *check_identity(sentence, evidence)]
+        problems += [*_ordinals(sentence), *check_physics(sentence, evidence)]
         items += len(sentence.mentions)
     if not items and claim.kind in ("what", "trust"):
         problems.append("nothing in it can be checked against the evidence")
@@ -87,36 +89,16 @@ def check(claim: Claim, evidence: AreaEvidence) -> Verdict:
 
 def _check_number(number: Number, sentence: Sentence, evidence: AreaEvidence) -> list[str]:
     """Paths of the facts that a number agrees with."""
-    facts = meant(evidence, sentence, number)
-    if number.relation != "=" and re.search(r"\beach\b|\ball\b|\bboth\b", sentence.text, re.IGNORECASE):
-        return _each(number, sentence, [key for m in sentence.mentions for key in m.ids], evidence)
     if number.relation != "=" and NO_CLASS.search(sentence.text):
         opposite = replace(number, relation="<" if number.relation == ">" else ">")
-        return _each(opposite, sentence, evidence.present, evidence)
+        return of_each(opposite, sentence, evidence.present, evidence)
+    facts = meant(evidence, sentence, number)
+    classes = several(number, sentence, evidence)
+    if classes and (sentence.every_class(number.start) or any(len(fact.subjects) == 1 for fact in facts)):
+        return of_several(number, sentence, classes, evidence)
     found = [fact.path for fact in facts if agrees(number, fact.value)]
     if number.relation != "=" and len(found) != len(facts):
         return []  # an inequality that one of several facts fulfils says nothing
-    return found
-
-
-def _each(number: Number, sentence: Sentence, classes: list[str], evidence: AreaEvidence) -> list[str]:
-    """ "C7, C8 and C9 each cover less than 1 %": it has to hold for all of them."""
-    topics = sentence.topic(number.start, number.end)
-    if not topics & {fact.quantity.topic for fact in evidence.facts.values() if len(fact.subjects) == 1}:
-        topics = frozenset({"share"})
-    found = []
-    for class_id in classes:
-        paths = [
-            fact.path
-            for fact in evidence.facts.values()
-            if fact.subjects == (class_id,)
-            and fact.quantity.topic in topics
-            and fits_unit(number, fact, evidence.unit)
-            and agrees(number, fact.value)
-        ]
-        if not paths:
-            return []
-        found += paths
     return found
 
 
@@ -155,15 +137,3 @@ def _ordinals(sentence: Sentence) -> list[str]:
         for _, end, value in ordinals(sentence.text)
         if value not in _PERCENTILES and re.match(r"\s(?:percentile|to|and)", sentence.text[end:])
     ]
-
-
-def _mechanisms(sentence: Sentence, evidence: AreaEvidence) -> list[str]:
-    """Ways of scattering that the kind of land cover does not have."""
-    problems = []
-    for name, words in _MECHANISMS.items():
-        for match in words.finditer(sentence.text):
-            kinds = [evidence.kind(key) for key in sentence.subject(match.start()) if key in evidence.legend]
-            known = [kind for kind in kinds if kind is not None]
-            if known and not any(name in kind.mechanisms for kind in known):
-                problems.append(f"{name} scattering is not how {known[0].name} returns the pulse")
-    return problems

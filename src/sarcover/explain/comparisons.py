@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from sarcover.explain.facts import AreaEvidence
 from sarcover.explain.gradings import HARMLESS, LEFT_OVER, MORE, SUPERLATIVES, grades
@@ -20,22 +21,27 @@ SIMILAR_DB = 1.5
 SIMILAR_SHARE = 0.1
 """Other quantities are similar if they differ by no more than this share of the larger one."""
 
+ALMOST_ALL = 0.9
+"""What is called almost all of an area, or all of it, is more."""
+
 _STEP = {"dB": 0.1, "points": 0.001, "std": 0.1}  # a difference of two numbers that were rounded before
-_RANKS = {"second": 2, "third": 3, "fourth": 4, "fifth": 5}
+_RANKS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5}
 _ALIKE = {"bright": "median", "dark": "median", "rough": "texture", "smooth": "texture"} | dict.fromkeys(
     ("large", "common", "big", "widespread", "extensive"), "share"
 )
 _THAN = re.compile(r"\bthan\b", re.IGNORECASE)
 _TRAINING = re.compile(r"\btrain(?:ing|ed)\b", re.IGNORECASE)
 _AS_AS = re.compile(
-    r"\bas\s(\w+)\sas\b|\bthe\ssame\sas\b|\bsimilar\sto\b|\bcomparable\s(?:to|with)\b|\bequals?\b",
+    r"\bas\s(\w+)\sas\b|\bthe\ssame(?:\s\w+){0,2}?\sas\b|\bsimilar\sto\b|\bcomparable\s(?:to|with)\b|\bequals?\b",
     re.IGNORECASE,
 )
 _ABOVE = re.compile(r"\s*(?:above|brighter|higher|stronger|more)\b", re.IGNORECASE)
 _BELOW = re.compile(r"\s*(?:below|darker|lower|weaker|less|fewer)\b", re.IGNORECASE)
 _MAJORITY = re.compile(
     r"\b(?:the\s(?:vast\s)?majority|most\sof\sthe\s(?:mapped\s)?(?:area|map|pixels|land|tile|scene|ground)|mostly|mainly"
-    r"|chiefly|predominantly|largely)\b",
+    r"|chiefly|predominantly|largely|primarily|longest(?=\sborder)"
+    r"|(?P<all>(?:almost|nearly)\s(?:all|every\w*|entire\w*|complete\w*)|entirely|completely|throughout"
+    r"|covers?\sthe\s(?:entire|whole)))\b",
     re.IGNORECASE,
 )
 _DOMINATES = re.compile(r"\bdominat(?:es?|ed|ing)\b|\bprevails?\b|\bpredominates?\b", re.IGNORECASE)
@@ -44,7 +50,12 @@ _MAIN_CONFUSION = re.compile(
     r"|\bmost\soften\s(?:confused|mapped|mistaken|taken)\b",
     re.IGNORECASE,
 )
-_ALL_OTHERS = re.compile(r"\s(?:that\sof\s)?(?:any|all|every|the)\sother", re.IGNORECASE)
+_FILLER = re.compile(r"\s(?:(?:mean|average|median|number\sof|HH|HV|VH|VV|separate)\s){0,2}", re.IGNORECASE)
+_RANKED = re.compile(
+    rf"\b(?:ranks?|ranked|comes|placed)\s({'|'.join(_RANKS)})\b|\b(?:leads(?!\sto)|tops)\b", re.IGNORECASE
+)
+_FOLLOWED = re.compile(r"\bfollowed\sby\b", re.IGNORECASE)
+_ALL_OTHERS = re.compile(r"\s(?:that\sof\s)?(?:any|all|every|the|each\sof\sthe)\sother", re.IGNORECASE)
 
 
 @dataclass
@@ -81,7 +92,18 @@ def check_comparisons(sentence: Sentence, evidence: AreaEvidence) -> Checked:
     done.used += [match.span() for match in HARMLESS.finditer(sentence.text)]
     # "More than 40 %": the number's own check looks at it.
     done.used += [(n.start, n.end) for n in sentence.numbers if n.relation != "="]
-    for check in (_differences, _ratios, _binary, _majority, _dominance, _confusion, _superlatives, _alike):
+    for check in (
+        _differences,
+        _ratios,
+        _binary,
+        _majority,
+        _dominance,
+        _confusion,
+        _superlatives,
+        _ranked,
+        _followed,
+        _alike,
+    ):
         check(sentence, evidence, done)
     return done
 
@@ -118,7 +140,7 @@ def _differences(sentence: Sentence, evidence: AreaEvidence, done: Checked) -> N
 
 def _gaps(sentence: Sentence, evidence: AreaEvidence, number: Number, end: int) -> list[float]:
     """Differences that a sentence can mean: to the training data, to the model's mean, to another class."""
-    subject, bands = sentence.subject(number.start), sentence.bands_near(number.start)
+    subject, bands = sentence.subjects(number.start), sentence.bands_near(number.start)
     others = _after(sentence, end)
     training = _TRAINING.search(sentence.text, end)
     if number.unit == "std":
@@ -143,7 +165,7 @@ def _ratios(sentence: Sentence, evidence: AreaEvidence, done: Checked) -> None:
             {"large", "big", "much", "common", "widespread", "extensive", "area", "share", "size"}
             & set(words)
         ) or (bool(found) and found[0][:2] == ("share", MORE))
-        pairs = _pairs(evidence, sentence.subject(number.start), _ids(others[:1]), "share", set())
+        pairs = _pairs(evidence, sentence.subjects(number.start), _ids(others[:1]), "share", set())
         slack = max(number.tolerance, 0.1 * number.value)
         holds = usable and bool(pairs) and all(b and abs(a / b - number.value) <= slack for a, b in pairs)
         done.settle(
@@ -159,7 +181,8 @@ def _binary(sentence: Sentence, evidence: AreaEvidence, done: Checked) -> None:
         if not done.free(than.span()) or not before:
             continue
         grade = before[-1]
-        topic = _known(evidence, grade.topic or _named_topic(sentence, grade.span[0], than.start()))
+        topic = _graded(sentence, grade.span[1], grade.topic)
+        topic = _known(evidence, topic or _named_topic(sentence, grade.span[0], than.start()))
         gaps = _against(sentence, evidence, than.end(), topic, grade.span[0])
         holds = bool(gaps) and all(grade.sign * gap > 0 for gap in gaps)
         what = sentence.text[grade.span[0] : than.end()]
@@ -173,8 +196,8 @@ def _against(sentence: Sentence, evidence: AreaEvidence, at: int, topic: str, st
     training = _TRAINING.search(sentence.text, at)
     if training and not (others and others[0].start < training.start()):
         return _values(evidence, subject, "above training", bands) if topic in ("median", "") else []
-    compared = _ids(others)
-    if not others and _ALL_OTHERS.match(sentence.text, at):
+    compared = tuple(key for ids in sentence.list_at(others[0]) for key in ids) if others else ()
+    if _ALL_OTHERS.match(sentence.text, at):
         compared = tuple(key for key in evidence.present if key not in subject)
     return [a - b for a, b in _pairs(evidence, subject, compared, topic, bands)]
 
@@ -190,8 +213,9 @@ def _majority(sentence: Sentence, evidence: AreaEvidence, done: Checked) -> None
             first = sentence.mentions[0].ids if sentence.mentions[0] is not after[0] else sentence.before
             holds = any(_longest_borders(evidence, key) & set(after[0].ids) for key in first)
         else:
-            meant = after[0].ids if after else sentence.subject(match.start())
-            holds = any((evidence.get(f"classes.{key}.share") or 0.0) > 0.5 for key in meant)
+            meant = sentence.list_at(after[0]) if after else sentence.listed(match.start())
+            shares = [evidence.get(f"classes.{key}.share") or 0.0 for ids in meant for key in ids[:1]]
+            holds = sum(shares) > (ALMOST_ALL if match["all"] else 0.5)
         done.settle(holds, f"'{match[0]}'", match.span())
 
 
@@ -230,37 +254,82 @@ def _confusion(sentence: Sentence, evidence: AreaEvidence, done: Checked) -> Non
 
 
 def _superlatives(sentence: Sentence, evidence: AreaEvidence, done: Checked) -> None:
-    """ "C1 is the most common class", "the second largest", "the lowest recall"."""
+    """ "C1 is the most common class", "the second largest", "C1 and C2 are the largest"."""
     for topic, sign, words in SUPERLATIVES:
         for match in words.finditer(sentence.text):
-            subject = sentence.subject(match.start())
-            if not done.free(match.span()) or not subject:
+            listed = sentence.listed(match.start())
+            if not done.free(match.span()) or not listed:
                 continue  # without a class nobody is said to be it: left over
-            about = _known(evidence, topic or _named_topic(sentence, match.end(), len(sentence.text)))
+            about = _graded(sentence, match.end(), topic)
+            about = _known(evidence, about or _named_topic(sentence, match.end(), len(sentence.text)))
             before = sentence.text[: match.start()]
             rank = re.search(rf"\b({'|'.join(_RANKS)})[\s-]$", before, re.IGNORECASE)
-            one_of = re.search(r"\bone\sof\sthe\s$", before, re.IGNORECASE)
-            bands = sentence.bands_near(match.start())
+            vague = re.search(r"\b(?:one\sof|among)\sthe\s$", before, re.IGNORECASE)
             place = _RANKS[rank[1].lower()] if rank else 1
-            holds = not one_of and any(
-                _is_extreme(evidence, key, about, sign, place, bands) for key in subject
-            )
+            holds = not vague and not (rank and len(listed) > 1)
+            bands = sentence.bands_near(match.start())
+            holds = holds and _are_extreme(evidence, listed, about, sign, place, bands)
             done.settle(holds, f"'{match[0]}'", match.span())
 
 
-def _is_extreme(
-    evidence: AreaEvidence, class_id: str, topic: str, sign: int, rank: int, bands: set[str]
+def _ranked(sentence: Sentence, evidence: AreaEvidence, done: Checked) -> None:
+    """ "C1 ranks first", "C2 comes second", "C1 leads"."""
+    for match in _RANKED.finditer(sentence.text):
+        listed = sentence.listed(match.start())
+        if listed and done.free(match.span()):
+            topic = _named_topic(sentence, match.start(), len(sentence.text)) or "share"
+            place = _RANKS[match[1].lower()] if match[1] else 1
+            holds = len(listed) == 1 and _are_extreme(evidence, listed, topic, MORE, place, set())
+            done.settle(holds, f"'{match[0]}'", match.span())
+
+
+def _are_extreme(
+    evidence: AreaEvidence,
+    listed: Sequence[tuple[str, ...]],
+    topic: str,
+    sign: int,
+    place: int,
+    bands: set[str],
 ) -> bool:
-    """Whether a class is the rank-th highest (sign 1) or lowest of those on the map, in each band."""
+    """Whether a class is the one in this place, or the classes of a list are the first ones."""
+    places = range(1, len(listed) + 1) if len(listed) > 1 else range(place, place + 1)
+    return all(any(_is_extreme(evidence, key, topic, sign, places, bands) for key in ids) for ids in listed)
+
+
+def _is_extreme(
+    evidence: AreaEvidence, class_id: str, topic: str, sign: int, places: range, bands: set[str]
+) -> bool:
+    """Whether a class is in one of these places from the highest (sign 1) or lowest, in each band."""
     own = of_class(evidence, class_id, topic, bands)
     for band, value in own.items():
         others = [
             of_class(evidence, key, topic, bands).get(band) for key in evidence.present if key != class_id
         ]
         ahead = sum(1 for other in others if other is not None and sign * (other - value) > 0)
-        if ahead != rank - 1:
+        if ahead + 1 not in places:
             return False
     return bool(own)
+
+
+def _followed(sentence: Sentence, evidence: AreaEvidence, done: Checked) -> None:
+    """ "The most common class, followed by C2 and C3": no class may be left out between two of them."""
+    for match in _FOLLOWED.finditer(sentence.text):
+        said = sentence.text[: match.start()]
+        topic, sign = next(
+            ((t, sign) for t, sign, words in SUPERLATIVES if words.search(said)), ("share", MORE)
+        )
+        topic = topic or _named_topic(sentence, 0, match.start())
+        order = [*sentence.subject(match.start() - 1), *_ids(_after(sentence, match.end()))]
+        values = {
+            key: sign * value
+            for key in evidence.present
+            for value in list(of_class(evidence, key, topic, sentence.bands_near(match.start())).values())[:1]
+        }
+        holds = len(order) > 1 and all(key in values for key in order)
+        for one, other in pairwise(order if holds else ()):
+            between = any(values[other] < value < values[one] for value in values.values())
+            holds = holds and values[one] >= values[other] and not between
+        done.settle(holds, f"the order '{match[0]}'", match.span())
 
 
 def _alike(sentence: Sentence, evidence: AreaEvidence, done: Checked) -> None:
@@ -269,9 +338,9 @@ def _alike(sentence: Sentence, evidence: AreaEvidence, done: Checked) -> None:
         others = _after(sentence, match.end())
         if not done.free(match.span()) or (match[1] and not others):
             continue  # "as soon as"
-        topic = _ALIKE.get((match[1] or "").lower()) or _named_topic(sentence, 0, match.start())
+        topic = _ALIKE.get((match[1] or "").lower()) or _named_topic(sentence, 0, match.end()) or "share"
         bands = sentence.bands_near(match.start())
-        pairs = _pairs(evidence, sentence.subject(match.start()), _ids(others[:1]), topic, bands)
+        pairs = _pairs(evidence, sentence.subjects(match.start()), _ids(others[:1]), topic, bands)
         limit = SIMILAR_DB if topic == "median" else None
         holds = bool(pairs) and all(
             abs(a - b) <= (SIMILAR_SHARE * max(abs(a), abs(b)) if limit is None else limit) for a, b in pairs
@@ -288,6 +357,18 @@ def _named_topic(sentence: Sentence, start: int, end: int) -> str:
         return ""
     order = ("confidence", "entropy", "median", "texture", "share", "iou", "recall", "precision")
     return next((topic for topic in order if topic in chosen.topics), min(chosen.topics))
+
+
+def _graded(sentence: Sentence, end: int, topic: str) -> str:
+    """The quantity of a word that compares: what follows it ("the largest uncertainty"), else its own."""
+    filler = _FILLER.match(sentence.text, end)
+    found = [mention for mention in sentence.topics if filler and mention.start == filler.end()]
+    if topic not in ("share", "") or not found:
+        return topic
+    if "objects" in found[0].topics:
+        counted = topic == "" or "number" in sentence.text[end : found[0].start]
+        return "objects" if counted else "object area"
+    return _named_topic(sentence, found[0].start, found[0].end)
 
 
 def _known(evidence: AreaEvidence, topic: str) -> str:

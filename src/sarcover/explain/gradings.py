@@ -11,7 +11,9 @@ MORE, LESS = 1, -1
 _TABLE: tuple[tuple[str, int, str, str], ...] = (
     ("share", MORE,
      "larger, bigger, wider, more common, more widespread, more extensive, more frequent, more abundant",
-     "largest, biggest, commonest, dominant, dominating, predominant, prevailing, main, most common, "
+     "largest, biggest, commonest, "
+     " dominant, dominating, predominant, prevailing, main, primary, principal, leading, "
+     "most common, "
      "most widespread, most extensive, most frequent, most abundant, most prevalent"),
     ("share", LESS,
      "smaller, rarer, scarcer, less common, less widespread, less extensive, less frequent, less abundant",
@@ -59,7 +61,8 @@ HARMLESS = re.compile(
     r"\b(?:"
     + any_of(
         "rather than, other than, more or less, most likely, more likely, less likely, "
-        "less than even, narrower than a pixel"
+        "less than even, narrower than a pixel, at the same time, "
+        "get the same class, gives the same class, bounces twice, lower plants"
     )
     + r"|most\sof\sthe\s(?:energy|signal|pulse|power|radiation|wave)|double[\s-]bounc\w+"
     r"|at\s(?:least|most|best)|more\sthan\sone|further\w*)\b",
@@ -74,7 +77,9 @@ LEFT_OVER = re.compile(
         "rarer, smoother, wider, narrower, fewer, worse, better, more, less, largest, biggest, smallest, "
         "brightest, darkest, highest, lowest, greatest, strongest, weakest, roughest, smoothest, rarest, "
         "best, commonest, worst, most, least, fewest, majority, minority, dominant, mostly, mainly, chiefly, "
-        "largely, twice, thrice, similar, comparable, same as"
+        "largely, twice, thrice, similar, comparable, the same, equal, equally, the former, the latter, "
+        "longest, shortest, longer, shorter, minimum, maximum, surpasses, "
+        "in order of, in descending order"
     )
     + r"|dominat\w+|predomina\w+|prevail\w*|outweigh\w*|outnumber\w*|doubled?|doubles|tripled?"
     r"|equals?|exceeds?)\b",

@@ -17,12 +17,15 @@ from importlib.resources import files
 import yaml
 
 MECHANISMS: dict[str, str] = {
-    "specular": r"specular\w*|mirror\w*|(?:reflect\w*|scatter\w*|bounc\w*)[^.]{0,30}\baway\b",
-    "volume": r"volume[\s-]+scatter\w*",
-    "double bounce": r"double[\s-]+bounce\w*|dihedral\w*|corner[\s-]+reflect\w*|bounces? twice",
+    "specular": r"specular\w*|mirror\w*|(?:reflect\w*|scatter\w*|bounc\w*)[^.]{0,30}\baway\b"
+    r"|smooth\s(?:water\s)?surfaces?|calm",
+    "volume": r"volume[\s-]+scatter\w*|crowns?|canop(?:y|ies)|dense\s(?:plants|vegetation|stands?)"
+    r"|scatter\w*[^.,;]{0,20}\bmany\stimes",
+    "double bounce": r"double[\s-]+bounce\w*|dihedral\w*|corner[\s-]+reflect\w*|bounces?\stwice"
+    r"|walls?|corners?|trunks?",
     "surface": r"surface[\s-]+scatter\w*",
 }
-"""Ways of scattering, and the words for them."""
+"""Ways of scattering, and the words for them and for what scatters so."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -32,6 +32,16 @@ _NEUTRAL = re.compile(
     re.IGNORECASE,
 )
 _LISTED = re.compile(r"[\s(),]*(?:and|or|as well as)?[\s(),]*")
+_EVERY = re.compile(
+    r"\b(?:all|every|each|none)\s(?:of\s)?(?:the\s)?(?:\w+\s)?class(?:es)?\b|\b(?:the|these)\sclasses\b",
+    re.IGNORECASE,
+)
+# A relative clause that is not yet over, and one that is.
+_INSIDE = re.compile(r",?\s(?:which|whose|that)\s[^,;]*$")
+_PAST = re.compile(
+    r"(,\s(?:which|whose|that|often|next|like|unlike)\b(?:[^,]|,(?=\d))*,)\s[^,]*$", re.IGNORECASE
+)
+_SEVERAL = re.compile(r"\b(?:they|their|them|both|these|those|all|each)\b", re.IGNORECASE)
 _PRONOUN = re.compile(r"\b(?:its?|their|they|which|whose|this\sclass)\b", re.IGNORECASE)
 _NOT_THERE = re.compile(
     r"^\s*(?:class\s)?(?:is|was|are|were|does|do)\s(?:not\s(?:present|found|mapped|occur\w*|here|on)|absent|missing|nowhere)",
@@ -72,7 +82,8 @@ class Sentence:
         mentions, numbers, topics: what it speaks of, in order.
         bands: (start, end, key) of radar bands.
         clauses: (start, end) of its parts.
-        before: the classes that the sentence before it spoke of.
+        before: the class that the sentence before it was about.
+        before_list: all classes of the list with which that sentence began.
     """
 
     text: str
@@ -82,10 +93,17 @@ class Sentence:
     bands: tuple[tuple[int, int, str], ...]
     clauses: tuple[tuple[int, int], ...]
     before: tuple[str, ...] = field(default=())
+    before_list: tuple[tuple[str, ...], ...] = field(default=())
 
     def clause(self, at: int) -> tuple[int, int]:
         """The part of the sentence around a position."""
         return next((c for c in self.clauses if c[0] <= at < c[1]), (0, len(self.text)))
+
+    def every_class(self, at: int) -> bool:
+        """Whether a word at a position is about "all classes", "each class", "the classes"."""
+        start, end = self.clause(at)
+        named = any(m.start < at for m in self.mentions_in((start, end)))
+        return not named and _EVERY.search(self.text, start, end) is not None
 
     def mentions_in(self, span: tuple[int, int]) -> list[Mention]:
         """The classes mentioned in a part of it."""
@@ -103,6 +121,8 @@ class Sentence:
         free = [m for m in self.mentions if not any(0 <= m.start - end <= 2 for end in compared)]
         start, end = self.clause(at)
         inside = [m for m in free if start <= m.start < end]
+        if relative := self._of_relative(at):
+            return relative
         if _PRONOUN.search(self.text[start:at]) and not any(m.start < at for m in inside):
             earlier = [m for m in free if m.start < at]
             return earlier[0].ids if earlier else self.before  # what the sentence is about
@@ -115,18 +135,49 @@ class Sentence:
                 return later[0].ids
         return self.before
 
+    def _of_relative(self, at: int) -> tuple[str, ...]:
+        """ "C2, which borders C1, covers": C2. "C2 borders C1, which covers": C1. () without a "which"."""
+        inside, past = _INSIDE.search(self.text[:at]), _PAST.search(self.text[:at])
+        opening = inside or past
+        if opening is None or (past and any(past.end(1) <= m.start < at for m in self.mentions)):
+            return ()
+        return next((m.ids for m in self.mentions if m.end == opening.start()), ())
+
     def subjects(self, at: int) -> tuple[str, ...]:
-        """All classes of the list that the subject ends: "C1, C2 and C3 are larger"."""
-        last = self.subject(at)
-        earlier = [m for m in self.mentions if m.start < at]
-        while earlier and earlier[-1].ids != last:
-            earlier.pop()
-        found = list(last)
-        for one, after in zip(earlier[-2::-1], earlier[:0:-1], strict=False):
-            if not _LISTED.fullmatch(self.text[one.end : after.start]):
-                break
-            found += one.ids
-        return tuple(dict.fromkeys(found))
+        """All classes of `listed`."""
+        return tuple(dict.fromkeys(key for ids in self.listed(at) for key in ids))
+
+    def listed(self, at: int) -> list[tuple[str, ...]]:
+        """The list that the subject of a word belongs to, class by class: "C1, C2 and C3 are larger".
+
+        "They", "both" and "these" mean the whole list of the sentence before.
+        """
+        subject = self.subject(at)
+        side = [m for m in self.mentions if m.start < at]
+        places = [n for n, m in enumerate(side) if m.ids == subject]
+        if not places:
+            side = [m for m in self.mentions if m.start >= at]
+            places = [n for n, m in enumerate(side) if m.ids == subject][:1]
+        if places:
+            return self._list_around(side, places[-1])
+        if self.before_list and _SEVERAL.search(self.text[:at]):
+            return list(self.before_list)
+        return [subject] if subject else []
+
+    def list_at(self, mention: Mention) -> list[tuple[str, ...]]:
+        """The classes of the list that a mention stands in."""
+        return self._list_around(self.mentions, self.mentions.index(mention))
+
+    def _list_around(self, mentions: Sequence[Mention], at: int) -> list[tuple[str, ...]]:
+        first = last = at
+        while first and self._joined(mentions[first - 1], mentions[first]):
+            first -= 1
+        while last + 1 < len(mentions) and self._joined(mentions[last], mentions[last + 1]):
+            last += 1
+        return list(dict.fromkeys(m.ids for m in mentions[first : last + 1]))
+
+    def _joined(self, one: Mention, other: Mention) -> bool:
+        return _LISTED.fullmatch(self.text[one.end : other.start]) is not None
 
     def topic(self, start: int, end: int, among: Container[str] | None = None) -> frozenset[str]:
         """What a number from `start` to `end` is about, `among` these; nothing where no phrase says it.
@@ -177,12 +228,14 @@ def plain(text: str) -> str:
 def sentences(text: str, evidence: AreaEvidence) -> Iterator[Sentence]:
     """The sentences of a claim, each knowing what the one before spoke of."""
     before: tuple[str, ...] = ()
+    before_list: tuple[tuple[str, ...], ...] = ()
     for part in _SENTENCE.split(plain(text)):
         if part and part.strip():
-            sentence = analyse(part.strip(), evidence, before)
+            sentence = replace(analyse(part.strip(), evidence, before), before_list=before_list)
             yield sentence
             if sentence.mentions:
                 before = sentence.mentions[0].ids
+                before_list = tuple(sentence.list_at(sentence.mentions[0]))
 
 
 def analyse(text: str, evidence: AreaEvidence, before: Sequence[str] = ()) -> Sentence:

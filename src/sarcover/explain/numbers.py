@@ -12,7 +12,7 @@ Relation = Literal["=", ">", "<"]
 HEDGED = 0.05
 """A number after "about" may be off by this share of itself."""
 SPOKEN = 0.025
-"""A fraction in words ("a third") may be off by this much."""
+"""A fraction in words ("a third") may be off by this much, a small one by less: an eighth is no tenth."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ _ONES = {word: value for value, word in enumerate(_SMALL.split())}
 _LARGE = "twenty thirty forty fifty sixty seventy eighty ninety"
 _TENS = {word: 10 * value for value, word in enumerate(_LARGE.split(), 2)}
 _PARTS = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "tenth": 10}
+_PARTS |= {"seventh": 7, "eighth": 8, "ninth": 9, "twelfth": 12}
 _WORD = rf"(?:{'|'.join([*_ONES, *_TENS])})"
 _CARDINAL = re.compile(
     rf"(?<![\w-])(?P<minus>minus\s)?(?P<words>{_WORD}(?:[\s-](?:and\s)?(?:{_WORD}|hundred|thousand|million))*"
@@ -84,10 +85,12 @@ _CARDINAL = re.compile(
 )
 _FRACTION = re.compile(
     rf"(?<![\w-])(?:(?P<top>an?|one|two|three|four|nine)[\s-])?(?P<part>half|halves|thirds?|quarters?|fourths?|fifths?|"
-    rf"sixths?|tenths?)(?![\w-])|(?<![\w-])one\sin\s(?P<in>{_WORD})(?![\w-])",
+    rf"sixths?|tenths?|sevenths?|eighths?|ninths?|twelfths?)(?![\w-])|(?<![\w-])one\sin\s(?P<in>{_WORD})(?![\w-])",
     re.IGNORECASE,
 )
-_SPOKEN_TIMES = re.compile(r"(?<![\w-])(?P<word>twice|double|thrice)(?![\w-])(?!\sbounce)", re.IGNORECASE)
+_SPOKEN_TIMES = re.compile(
+    r"(?<![\w-])(?<!bounces\s)(?P<word>twice|double|thrice)(?![\w-])(?!\sbounce)", re.IGNORECASE
+)
 _HEDGE = r"(?:about|around|approximately|approx\.|roughly|nearly|almost|some|close\sto|circa|ca\.|~|≈)"
 _RELATIONS: list[tuple[Relation, str]] = [
     ("<", r"no\smore\sthan|not\smore\sthan|at\smost|up\sto"),
@@ -100,7 +103,7 @@ _RELATIONS: list[tuple[Relation, str]] = [
 ]
 _BEFORE = re.compile(
     "(?:"
-    + "|".join(f"(?P<r{n}>(?<![\\w]){text})" for n, (_, text) in enumerate(_RELATIONS))
+    + "|".join(f"(?P<r{n}>(?<![\\w])(?:{text}))" for n, (_, text) in enumerate(_RELATIONS))
     + rf")?\s?(?P<hedge>(?<!\w){_HEDGE})?\s?(?:(?<!\w)(?:an?|the|only|just)\s)?$",
     re.IGNORECASE,
 )
@@ -189,7 +192,9 @@ def _fractions(text: str) -> Iterator[Number]:
         if re.match(r"\s(?:the\s)?(?:as|of\sthem)\b", text[match.end() :]) and match["part"] == "half":
             yield Number(*match.span(), 0.5, 0.05, "times", words=True, digits=match.span())
         else:
-            yield Number(*match.span(), value, SPOKEN, "share", words=True, digits=match.span())
+            yield Number(
+                *match.span(), value, min(SPOKEN, 0.15 * value), "share", words=True, digits=match.span()
+            )
 
 
 def _spoken_times(text: str) -> Iterator[Number]:

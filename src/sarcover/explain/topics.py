@@ -93,6 +93,7 @@ _TABLE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("overall accuracy, precision, recall", (
         r"accura\w+", r"correct(?:ly)?", r"right", r"verified", r"confirm\w*",
     )),
+    ("overall accuracy", (r"agree\w*(?: \w+){0,2} reference",)),
     ("agreement", (r"agree\w*", r"repeat\w*", r"run again")),
     ("errors at borders, confused at borders, border accuracy, at borders, border width", (
         r"errors?\b[^.;]{0,40}\bborders?",

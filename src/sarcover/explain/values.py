@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from sarcover.explain.denominators import of_its_whole
 from sarcover.explain.facts import AreaEvidence, Fact
 from sarcover.explain.language import Sentence
 from sarcover.explain.numbers import Number
@@ -28,12 +29,14 @@ _USUAL = {"share": {"share"}, "dB": {"median"}, "ha": {"area"}, "px": {"pixels"}
 """What a number of a unit is about where nothing is said of it."""
 
 _BARE = re.compile(
-    r"a|an|all|also|altogether|and|about|area|are|as|at|class|classes|each|entire|followed|for|form|forms|goes|has|have|"
-    r"here|in|is|it|its|just|land|least|lie|lies|map|mapped|most|next|no|of|on|one|only|or|other|others|overall|"
-    r"pixel|pixels|radar|respectively|rest|remaining|remainder|scene|so|some|than|that|the|then|there|these|they|"
+    r"a|an|all|also|altogether|and|about|area|are|as|at|biggest|class|classes|comes|common|dominant|dominates|each|entire|followed|follows|for|form|forms|goes|has|have|"
+    r"first|fourth|here|in|is|it|its|just|land|largest|leads|least|lie|lies|map|mapped|most|next|no|of|on|one|only|or|other|others|overall|"
+    r"pixel|pixels|radar|ranks|respectively|rest|remaining|remainder|s|scene|second|share|smallest|so|some|than|that|the|then|there|these|they|third|"
     r"this|those|tile|to|together|total|up|was|were|which|while|whole|with",
     re.IGNORECASE,
 )
+_OF_THE_MAP = {"overall accuracy", "kappa", "mean iou", "errors at borders"}
+_OF_CLASS = re.compile(r"\b(?:its|their)\b|^[,\s]*(?:and\s)?(?:with|which|whose|it|they|has)\b")
 _COUNTED = {
     "classes": {"classes"},
     "bands": {"bands"},
@@ -67,8 +70,13 @@ def agrees(number: Number, value: float) -> bool:
     return value >= number.value - slack if number.relation == ">" else value <= number.value + slack
 
 
-def meant(evidence: AreaEvidence, sentence: Sentence, number: Number) -> list[Fact]:
-    """The facts that a number can be about, by its unit, its class, its quantity and its band."""
+def meant(
+    evidence: AreaEvidence, sentence: Sentence, number: Number, subject: tuple[str, ...] = ()
+) -> list[Fact]:
+    """The facts that a number can be about, by its unit, its class, its quantity and its band.
+
+    The class is that of the sentence, unless another `subject` is given.
+    """
     facts = [fact for fact in evidence.facts.values() if fits_unit(number, fact, evidence.unit)]
     span = number.digits if number.start == number.end else (number.start, number.end)
     topics = sentence.topic(*span, among={fact.quantity.topic for fact in facts})
@@ -78,6 +86,7 @@ def meant(evidence: AreaEvidence, sentence: Sentence, number: Number) -> list[Fa
         facts = [fact for fact in facts if fact.quantity.topic in usual]
     else:
         facts = named or facts
+    facts = of_its_whole(facts, sentence, number)
     bands = sentence.bands_near(number.start)
     radar = set(evidence.radar_bands)
     if bands:
@@ -86,7 +95,7 @@ def meant(evidence: AreaEvidence, sentence: Sentence, number: Number) -> list[Fa
     if optical:
         known = evidence.bands["optical"]
         facts = [fact for fact in facts if fact.band not in known or fact.band in optical]
-    about = [fact for fact in facts if _about(evidence, sentence, number, fact)]
+    about = [fact for fact in facts if _about(evidence, sentence, number, fact, subject)]
     own = [fact for fact in about if fact.subjects]
     # "Less than a third of the area is C1": the class, not the whole area.
     return own if own and number.relation != "=" else about
@@ -120,30 +129,41 @@ def _optical_bands(evidence: AreaEvidence, sentence: Sentence, number: Number) -
     return set()
 
 
-def _about(evidence: AreaEvidence, sentence: Sentence, number: Number, fact: Fact) -> bool:
+def _about(
+    evidence: AreaEvidence, sentence: Sentence, number: Number, fact: Fact, given: tuple[str, ...]
+) -> bool:
     """Whether a fact is about the classes that the number's sentence speaks of."""
     if not fact.subjects:
-        start, end = sentence.clause(number.start)
-        clause = sentence.text[start:end].lower()
-        return (
-            not sentence.subject(number.start)
-            or fact.quantity.topic in global_topics()
-            or any(word in clause for word in _OVERALL)
-        )
+        return _of_whole_area(sentence, number, fact.quantity.topic)
     if len(fact.subjects) == 2:
         return fact.subjects in _pairs(sentence, number)
-    subject = _paired(sentence, number) or sentence.subject(number.start)
+    subject = given or paired(sentence, number) or sentence.subject(number.start)
     if not subject and not sentence.mentions and len(evidence.present) == 1:
         subject = tuple(evidence.present)
     return fact.subjects[0] in subject
 
 
-def _paired(sentence: Sentence, number: Number) -> tuple[str, ...]:
-    """ "C1 and C2 cover 40 % and 20 %, respectively": the class in the same place as the number."""
-    if "respectively" not in sentence.text.lower():
-        return ()
+def _of_whole_area(sentence: Sentence, number: Number, topic: str) -> bool:
+    """Whether a number is said of the whole area: of no class, or of a quantity that no class has."""
+    start, end = sentence.clause(number.start)
+    clause = sentence.text[start:end].lower()
+    if topic in _OF_THE_MAP and (sentence.mentions_in((start, end)) or _OF_CLASS.search(clause)):
+        return not sentence.subject(number.start)  # "C1 has an overall accuracy of 87.4 %"
+    return (
+        not sentence.subject(number.start)
+        or topic in global_topics()
+        or any(word in clause for word in _OVERALL)
+    )
+
+
+def paired(sentence: Sentence, number: Number) -> tuple[str, ...]:
+    """ "C1 and C2 cover 40 % and 20 %": the class in the same place as the number; () if they do not pair."""
     same = [other for other in sentence.numbers if other.unit == number.unit]
-    if len(same) != len(sentence.mentions) or number not in same:
+    if len(same) < 2 or len(same) != len(sentence.mentions) or number not in same:
+        return ()
+    first, last = sentence.mentions[0], sentence.mentions[-1]
+    listed = len(sentence.list_at(first)) == len(same) and last.start < same[0].start
+    if not listed and "respectively" not in sentence.text.lower():
         return ()
     return sentence.mentions[same.index(number)].ids
 
