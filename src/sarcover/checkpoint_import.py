@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from sarcover.bundle import save_bundle
 from sarcover.config import ImportCheckpointSettings
-from sarcover.errors import SarcoverError
+from sarcover.errors import SarcoverError, some_of
 from sarcover.files import disk_errors, refuse_existing, sha256
 from sarcover.models.encoder import PATCH, MixMIMEncoder, sincos_table, size_of
 from sarcover.models.normalise import Normalisation
@@ -258,10 +258,7 @@ class _Holder(nn.Module):
         taken = [key for key in wanted if key not in REGENERATED]
         missing = [key for key in taken if key not in state]
         if missing:
-            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            raise SarcoverError(
-                f"{settings.file} lacks {', '.join(missing[:3])}{more}", do="download it again"
-            )
+            raise SarcoverError(f"{settings.file} lacks {some_of(missing)}", do="download it again")
         weights = {key: state[key].to(torch.float32) for key in taken}
         weights["patch_embed.proj.weight"] = self._adapt(weights["patch_embed.proj.weight"], settings.adapt)
         for key, value in weights.items():

@@ -1,5 +1,7 @@
 """What a user can cause, and can mend."""
 
+from collections.abc import Sequence
+
 
 class SarcoverError(Exception):
     """An error of the input or the request, not of the program.
@@ -27,3 +29,9 @@ class SarcoverError(Exception):
 
 class UnreadableError(SarcoverError):
     """A file that is broken: jobs over many files list it, leave it out and finish the others."""
+
+
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

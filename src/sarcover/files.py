@@ -35,13 +35,18 @@ def sha256(path: Path) -> str:
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+def is_full(error: Exception) -> bool:
+    """Whether an error says that there is no room for what is written."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
 @contextmanager
 def disk_errors(path: str | Path) -> Iterator[None]:
     """Turns what the disk can do to us (full, read-only, no such folder) into one line for the user."""
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if is_full(error):
             raise SarcoverError(f"{path}: the disk is full", do="free some space and run again") from error
         raise SarcoverError(f"{path}: {error.strerror or error}") from error
 

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from sarcover.errors import SarcoverError
+from sarcover.errors import SarcoverError, some_of
 
 PICKLES = (".pth", ".pt", ".ckpt", ".bin")
 _NO_SAFETENSORS = (b"PK\x03\x04", b"\x1f\x8b", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -92,8 +92,7 @@ def fill(model: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
 
 def _refuse(source: Path, what: str, names: list[str]) -> None:
     if names:
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         raise SarcoverError(
-            f"{source} does not fit the described architecture: {what}: {', '.join(names[:3])}{more}",
+            f"{source} does not fit the described architecture: {what}: {some_of(names)}",
             do="take weights and description from the same training",
         )

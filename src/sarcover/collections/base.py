@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sarcover.config import Unit
-from sarcover.errors import SarcoverError
+from sarcover.errors import SarcoverError, some_of
 from sarcover.scene.units import Radiometry
 
 SPLITS = ("train", "val", "test")
@@ -190,9 +190,7 @@ def checked(collection: Collection, folders: Folders, *, allow_incomplete: bool 
 
 def named(names: Sequence[str]) -> str:
     """How many there are, and the names of the first few."""
-    listed = ", ".join(sorted(names)[:_MOST_NAMED])
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return f"{len(names)} ({listed}{more})"
+    return f"{len(names)} ({some_of(sorted(names), _MOST_NAMED)})"
 
 
 def _miscounted(collection: Collection, found: Findings) -> list[str]:

@@ -49,7 +49,7 @@ _CHANGES = re.compile(r"\b(?:chang\w+|(?:an)?other\sclass|different\sclass|diffe
 _LOW = re.compile(r"\blow\b|\b(?:less|below|under|uncertain)\b", re.IGNORECASE)
 _HIGH = re.compile(r"\b(?:high|above|over|more)\b", re.IGNORECASE)
 _TAIL = re.compile(r"percentile|\btenth\b|\b(?:10|90)th\b", re.IGNORECASE)
-_RANGE = re.compile(r"\b(?:between|from|ranges?)\b", re.IGNORECASE)
+RANGE = re.compile(r"\b(?:between|from|ranges?)\b", re.IGNORECASE)
 _EVERY_PIXEL = re.compile(r"\b(?:all|every|each)\s(?:of\sthe\s|the\s)?pixels?\b", re.IGNORECASE)
 _AWAY = re.compile(r"\b(?:interior|away)\b", re.IGNORECASE)
 _MIDDLES = frozenset({"confidence", "entropy", "median"})
@@ -110,6 +110,6 @@ def _middle_or_tail(facts: list[Fact], sentence: Sentence, number: Number) -> li
         return [fact for fact in facts if fact.quantity.topic not in _MIDDLES | _TAILS]
     if not any(fact.quantity.topic in _MIDDLES for fact in facts):
         return facts
-    tail = _TAIL.search(clause) or (number.unit == "dB" and _RANGE.search(clause))
+    tail = _TAIL.search(clause) or (number.unit == "dB" and RANGE.search(clause))
     wrong = (_MIDDLES if tail else _TAILS) | {"low confidence"}
     return [fact for fact in facts if fact.quantity.topic not in wrong]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from sarcover.explain.denominators import of_its_whole
+from sarcover.explain.denominators import RANGE, of_its_whole
 from sarcover.explain.facts import AreaEvidence, Fact
+from sarcover.explain.gradings import any_of
 from sarcover.explain.language import Sentence
 from sarcover.explain.numbers import Number
 from sarcover.explain.topics import global_topics
@@ -24,15 +25,19 @@ _OVERALL = (
     "this area",
 )
 _UNITS = {"share": "1", "dB": "dB", "ha": "ha", "px": "px", "m": "m", "std": "std"}
-_RANGE = re.compile(r"\b(?:between|from|ranges?)\b", re.IGNORECASE)
 _USUAL = {"share": {"share"}, "dB": {"median"}, "ha": {"area"}, "px": {"pixels"}}
 """What a number of a unit is about where nothing is said of it."""
 
 _BARE = re.compile(
-    r"a|an|all|also|altogether|and|about|area|are|as|at|biggest|class|classes|comes|common|dominant|dominates|each|entire|followed|follows|for|form|forms|goes|has|have|"
-    r"first|fourth|here|in|is|it|its|just|land|largest|leads|least|lie|lies|map|mapped|most|next|no|of|on|one|only|or|other|others|overall|"
-    r"pixel|pixels|radar|ranks|respectively|rest|remaining|remainder|s|scene|second|share|smallest|so|some|than|that|the|then|there|these|they|third|"
-    r"this|those|tile|to|together|total|up|was|were|which|while|whole|with",
+    any_of(
+        "a, about, all, also, altogether, an, and, are, area, as, at, biggest, class, classes, comes, "
+        "common, dominant, dominates, each, entire, first, followed, follows, for, form, forms, fourth, "
+        "goes, has, have, here, in, is, it, its, just, land, largest, leads, least, lie, lies, map, mapped, "
+        "most, next, no, of, on, one, only, or, other, others, overall, pixel, pixels, radar, ranks, "
+        "remainder, remaining, respectively, rest, s, scene, second, share, smallest, so, some, than, that, "
+        "the, then, there, these, they, third, this, those, tile, to, together, total, up, was, were, "
+        "which, while, whole, with"
+    ),
     re.IGNORECASE,
 )
 _OF_THE_MAP = {"overall accuracy", "kappa", "mean iou", "errors at borders"}
@@ -104,7 +109,7 @@ def meant(
 def _unsaid(sentence: Sentence, number: Number) -> set[str]:
     """What a number is about whose clause says nothing but whose it is: "C1 (40 %)", "30 % of it is C2"."""
     start, end = sentence.clause(number.start)
-    if number.unit == "dB" and _RANGE.search(sentence.text, start, end):
+    if number.unit == "dB" and RANGE.search(sentence.text, start, end):
         return {"p10", "p90"}
     text = list(sentence.text)
     for first, last in (

@@ -8,6 +8,7 @@ from datetime import datetime
 import torch
 
 from sarcover import stac
+from sarcover.errors import some_of
 from sarcover.mapping.job import Job
 from sarcover.mapping.outputs import Outputs
 from sarcover.mapping.stac import origin
@@ -72,8 +73,7 @@ def _tags(job: Job) -> dict[str, str]:
 
 
 def _lineage(job: Job, outputs: Outputs) -> str:
-    names = scene_names(job)
-    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    shown = some_of(scene_names(job), 5)
     sentences = [
         f"Mapped by {_model(job)} (weights {job.sha256[:12]}) from {shown}.",
         f"Windows of {job.rows.patch} pixels that overlap by {job.overlap}.",

@@ -20,7 +20,7 @@ from rasterio.windows import Window
 
 from sarcover.bundle import Bundle
 from sarcover.config import Combine, MaskKind, Unit
-from sarcover.errors import SarcoverError
+from sarcover.errors import SarcoverError, some_of
 from sarcover.mapping.catalog import find
 from sarcover.mapping.grid import Grid, GridRequest, Place, output_grid
 from sarcover.mapping.inputs import Fitted, MissingBandsError, Paths, companion, fit
@@ -207,9 +207,8 @@ def _ordered(fitted: list[Fitted], combine: Combine) -> list[Fitted]:
     undated = [each.scene.name for each in fitted if each.scene.acquired is None]
     if undated:
         logger.warning(
-            "no date of acquisition is known of %s%s: older than any other where they overlap",
-            ", ".join(undated[:3]),
-            f" and {len(undated) - 3} more" if len(undated) > 3 else "",
+            "no date of acquisition is known of %s: older than any other where they overlap",
+            some_of(undated),
         )
     dated = [each for each in fitted if each.scene.acquired is not None]
     dated.sort(key=lambda each: each.scene.acquired.timestamp(), reverse=True)  # type: ignore[union-attr]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from sarcover.config import PrepareSettings
-from sarcover.errors import SarcoverError, UnreadableError
+from sarcover.errors import SarcoverError, UnreadableError, some_of
 from sarcover.legend import IGNORE, Legend
 from sarcover.patches.companions import (
     Companions,
@@ -266,10 +266,9 @@ def _same(scenes: list[Scene], what: str, fact: Callable[[Scene], str]) -> None:
         )
 
 
-def _listed(scenes: list[Scene], fact: Callable[[Scene], str], most: int = 3) -> str:
+def _listed(scenes: list[Scene], fact: Callable[[Scene], str]) -> str:
     """What the first few scenes have, and how many more there are."""
-    named = ", ".join(f"{fact(scene)} in {scene.name}" for scene in scenes[:most])
-    return f"{named} and {len(scenes) - most} more" if len(scenes) > most else named
+    return some_of([f"{fact(scene)} in {scene.name}" for scene in scenes])
 
 
 def unique_names(scenes: list[Scene]) -> list[str]:

@@ -51,9 +51,7 @@ class Sampling:
     failed: dict[str, str]
 
     def report(self, legend: Legend) -> dict[str, Any]:
-        """`anchors` drawn, `taken_whole`: classes with fewer pixels than asked, and
-        the figures by class.
-        """
+        """`anchors` drawn, `taken_whole`: classes with fewer pixels than asked, and the figures by class."""
         rows: list[dict[str, Any]] = [
             {"name": name, "pixels": int(pixels), "asked": int(asked), "anchors": int(drawn)}
             for name, pixels, asked, drawn in zip(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ from rasterio.errors import RasterioError
 from sarcover.errors import SarcoverError
 
 MIB = 2**20
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -29,11 +27,6 @@ def gdal_errors(out: Path) -> Iterator[None]:
             got=f"{error}; {free // MIB} MiB are free",
             do="free some space and run again",
         ) from error
-
-
-def is_full(error: Exception) -> bool:
-    """Whether an error says that there is no room for what is written."""
-    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def require_room(out: Path, needed: int) -> None:

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from sarcover.errors import SarcoverError, UnreadableError
+from sarcover.files import is_full
 from sarcover.scene import ceos, jaxa, rtc, sentinel1
-from sarcover.scene.disk import is_full
 from sarcover.scene.product import Product
 from sarcover.scene.safe import is_safe
 

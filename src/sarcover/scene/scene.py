@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from sarcover.config import MaskKind, Unit
-from sarcover.errors import SarcoverError
+from sarcover.errors import SarcoverError, some_of
 from sarcover.radar import to_db
 from sarcover.scene.gcps import GcpPlacement
 from sarcover.scene.layers import IncidenceLayer, MaskLayer
@@ -301,7 +301,6 @@ def unmarked_among(scenes: Sequence[Scene], kinds: Sequence[MaskKind], most: int
                 do="correct --leave-out; sarcover info shows under can_leave_out what a product marks",
             )
         if names:
-            listed = ", ".join(names[:most]) + (f" and {len(names) - most} more" if names[most:] else "")
             some = f"{len(names)} of {len(scenes)} scenes"
-            warnings.append(f"{kind} is not left out of {some}, which do not mark it: {listed}")
+            warnings.append(f"{kind} is not left out of {some}, which do not mark it: {some_of(names, most)}")
     return warnings

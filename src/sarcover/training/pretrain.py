@@ -29,12 +29,11 @@ logger = logging.getLogger(__name__)
 PICTURED = 4  # images in each picture, at most; even
 
 # The decoder is thrown away after pretraining; the published one is wide enough for the base encoder.
+_PUBLISHED = {"decoder_dim": 512, "decoder_depth": 8, "decoder_heads": 16}
 DECODERS: dict[str, dict[str, Any]] = {
     "tiny": {"decoder_dim": 128, "decoder_depth": 2, "decoder_heads": 4},
     "small": {"decoder_dim": 256, "decoder_depth": 4, "decoder_heads": 8},
-    "base": {"decoder_dim": 512, "decoder_depth": 8, "decoder_heads": 16},
-    "large": {"decoder_dim": 512, "decoder_depth": 8, "decoder_heads": 16},
-    "huge": {"decoder_dim": 512, "decoder_depth": 8, "decoder_heads": 16},
+    **dict.fromkeys(("base", "large", "huge"), _PUBLISHED),
 }
 
 

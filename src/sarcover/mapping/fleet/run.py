@@ -17,7 +17,7 @@ from rasterio.crs import CRS
 from sarcover import __version__
 from sarcover.bundle import Bundle, find_bundle, on_hub, read_bundle
 from sarcover.config import MapSettings
-from sarcover.errors import SarcoverError
+from sarcover.errors import SarcoverError, some_of
 from sarcover.mapping.fleet.engines import Cluster, Made, run_here, run_on_cluster
 from sarcover.mapping.fleet.folder import FleetFolder, fingerprint
 from sarcover.mapping.fleet.result import FleetResult
@@ -290,7 +290,7 @@ def _divided(
         true |= set(others)
     elif others and not overwrite:
         raise SarcoverError(
-            f"{folder.path}: {len(others)} finished tiles were made of other scenes, {_some(others)}",
+            f"{folder.path}: {len(others)} finished tiles were made of other scenes, {some_of(others)}",
             do="choose another --out, or add --overwrite to make these anew (the others are kept)",
         )
     elif others:
@@ -346,9 +346,4 @@ def _reasons(failed: Mapping[str, tuple[Box, str]]) -> Iterator[str]:
     for name, (_, reason) in sorted(failed.items()):
         tiles.setdefault(reason, []).append(name)
     for reason, names in tiles.items():
-        yield f"{'tile' if len(names) == 1 else f'{len(names)} tiles:'} {_some(names)}: {reason}"
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+        yield f"{'tile' if len(names) == 1 else f'{len(names)} tiles:'} {some_of(names)}: {reason}"
