@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sarcover.mapping import tiling
 from sarcover.mapping.carry import Carry
 from sarcover.mapping.combine import combined
-from sarcover.mapping.stream import Part, Piece, Reader, ahead, pieces, pieces_per_row
+from sarcover.mapping.stream import Part, Piece, Reader, pieces, pieces_per_row
 
 CPU = torch.device("cpu")
 
@@ -159,30 +159,6 @@ def test_small_scenes_are_padded_with_invalid_pixels() -> None:
     assert given_to_the_model["sar"].isnan().sum() == 64 - 15
     assert piece.logits is not None
     np.testing.assert_allclose(piece.logits[0].numpy(), scene, atol=1e-6)
-
-
-def test_reading_ahead_keeps_the_order_and_stays_a_few_jobs_ahead() -> None:
-    done: list[int] = []
-
-    def work(job: int) -> int:
-        done.append(job)
-        return job * job
-
-    for job, square in enumerate(ahead(work, range(20), depth=2)):
-        assert square == job * job
-        assert len(done) <= job + 3
-
-
-def test_an_error_while_reading_ahead_comes_out() -> None:
-    def work(job: int) -> int:
-        if job == 3:
-            raise ValueError("truncated")
-        return job
-
-    results = ahead(work, range(9))
-    assert [next(results) for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(ValueError, match="truncated"):
-        next(results)
 
 
 @given(layouts(), st.data())

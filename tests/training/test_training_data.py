@@ -12,7 +12,6 @@ from sarcover.training.data import (
     PatchDataset,
     global_batch,
     partners_differ,
-    read_ahead,
     step_batches,
     to_device_batch,
 )
@@ -105,16 +104,6 @@ def test_a_number_without_a_logarithm_becomes_nodata(store):
     assert not batch["valid"][0, 40, 40]
     assert batch["sar"][0, 0, 40, 40].isnan()
     assert batch["label"][0, 40, 40] == 255
-
-
-def test_reading_ahead_keeps_the_order_and_passes_errors_on():
-    assert list(read_ahead([lambda i=i: i for i in range(5)])) == list(range(5))
-
-    def fail():
-        raise SarcoverError("a broken shard")
-
-    with pytest.raises(SarcoverError, match="a broken shard"):
-        list(read_ahead([lambda: 1, fail]))
 
 
 def test_a_split_without_patches_is_refused(make_store):

@@ -17,17 +17,16 @@ and the finished pixels are combined.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sarcover.ahead import ahead
 from sarcover.mapping.carry import Carry, Edges
 from sarcover.mapping.combine import combined
 from sarcover.mapping.strip import Strip
@@ -35,8 +34,6 @@ from sarcover.mapping.tiling import Axis
 from sarcover.models import class_logits
 
 Arrays = dict[str, NDArray[Any]]
-T = TypeVar("T")
-U = TypeVar("U")
 
 READ_AHEAD = 2  # chunks
 
@@ -154,9 +151,8 @@ def pieces(
     strip = Strip(rows, columns, device)
     carry = carry or Carry(pieces_per_row(columns, batch))
     pin = device.type == "cuda"
-    for chunk in ahead(
-        lambda where: _read(read, rows, columns, pin, *where), _chunks(rows, columns, batch, first)
-    ):
+    windows = _chunks(rows, columns, batch, first)
+    for chunk in ahead(lambda where: _read(read, rows, columns, pin, *where), windows, READ_AHEAD):
         found: list[tuple[Tensor, NDArray[np.bool_]]] = []
         edges: dict[int, Edges] = {}
         for share in chunk.shares:
@@ -174,21 +170,6 @@ def pieces(
 def pieces_per_row(columns: Axis, batch: int) -> int:
     """How many pieces a window row makes."""
     return -(-len(columns) // batch)
-
-
-def ahead(work: Callable[[T], U], jobs: Iterable[T], depth: int = READ_AHEAD) -> Iterator[U]:
-    """`work(job)` for each job, in order, done by another thread up to `depth` jobs ahead."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="sarcover-read")
-    waiting: deque[Future[U]] = deque()
-    try:
-        for job in jobs:
-            waiting.append(pool.submit(work, job))
-            if len(waiting) > depth:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _chunks(rows: Axis, columns: Axis, batch: int, first: int) -> Iterator[tuple[int, int, int, int]]:

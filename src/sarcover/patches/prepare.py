@@ -10,12 +10,12 @@ from typing import Any
 import rasterio
 from rasterio.windows import Window
 
+from sarcover.ahead import by_workers
 from sarcover.collections import Collected
 from sarcover.config import PrepareSettings
 from sarcover.errors import SarcoverError, UnreadableError
 from sarcover.files import disk_errors
 from sarcover.legend import legend_names, load_legend
-from sarcover.patches.ahead import in_order
 from sarcover.patches.anchors import Anchors, ScenePoints
 from sarcover.patches.collected import gather_collected, official_split, settle
 from sarcover.patches.companions import Companions
@@ -256,7 +256,8 @@ def _harvest(
     tasks = list(_tasks(settings, sources, sampled))
     with progress("cut patches", len(tasks)) as advance:
         advance(begin)
-        for task, layers in zip(tasks[begin:], in_order(read, tasks[begin:], settings.workers), strict=True):
+        left = tasks[begin:]
+        for task, layers in zip(left, by_workers(read, left, settings.workers), strict=True):
             advance(1)
             if isinstance(layers, UnreadableError):
                 failures.add_window(task.source.grid.name, layers)

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from sarcover.ahead import by_workers
 from sarcover.config import PrepareSettings
 from sarcover.errors import UnreadableError
 from sarcover.legend import IGNORE
-from sarcover.patches.ahead import in_order
 from sarcover.patches.blocks import Block, BlockGrid, assign_blocks
 from sarcover.patches.failures import Failures
 from sarcover.patches.harvest import refuse_nothing
@@ -103,7 +103,7 @@ def _weigh(
 
     tasks = [(source, window) for source in sources for window in source.windows()]
     with progress("weigh blocks", len(tasks)) as advance:
-        for (source, _), found in zip(tasks, in_order(look, tasks, settings.workers), strict=True):
+        for (source, _), found in zip(tasks, by_workers(look, tasks, settings.workers), strict=True):
             advance(1)
             if isinstance(found, UnreadableError):
                 failures.why.setdefault(source.grid.name, str(found))

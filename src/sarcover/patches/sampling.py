@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sarcover.ahead import by_workers
 from sarcover.errors import SarcoverError, UnreadableError
 from sarcover.legend import Legend
-from sarcover.patches.ahead import in_order
 from sarcover.patches.anchors import Anchors
 from sarcover.patches.drawing import Lots, draw_tile, generator
 from sarcover.patches.grids import DEGREES, Grid, reproject
@@ -193,7 +193,7 @@ def _first_look(
             tile.file.release()
 
     good, looked = [], []
-    for tile, result in zip(tiles, in_order(look, tiles, workers), strict=True):
+    for tile, result in zip(tiles, by_workers(look, tiles, workers), strict=True):
         if isinstance(result, UnreadableError):
             failed[str(tile.file.path)] = str(result)
         else:
@@ -231,7 +231,7 @@ def _draw(
     pixels = np.zeros(len(limits), np.int64)
     merged: Merged = [(Lots(1.0), np.empty(0, np.int32)) for _ in limits]
     with progress("draw anchors", len(tiles)) as advance, gdal_cache(_CACHE):
-        for number, result in enumerate(in_order(draw, tiles, workers)):
+        for number, result in enumerate(by_workers(draw, tiles, workers)):
             advance(1)
             if isinstance(result, UnreadableError):
                 failed[str(tiles[number].file.path)] = str(result)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sarcover import radar
+from sarcover.ahead import ahead
 from sarcover.errors import SarcoverError
 from sarcover.legend import IGNORE
 from sarcover.patches import PatchStore
@@ -21,7 +20,6 @@ from sarcover.patches.store import StoreMeta
 from sarcover.training.seeds import Draw, derive
 
 Batch = dict[str, Tensor]
-T = TypeVar("T")
 
 
 class PatchDataset(Dataset[dict[str, Tensor]]):
@@ -139,19 +137,6 @@ def partners_differ(batch: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     return batch
 
 
-def read_ahead(jobs: Iterable[Callable[[], T]]) -> Iterator[T]:
-    """The results of `jobs`, in order; a thread works on the next one while the last is used."""
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        waiting = None
-        for job in jobs:
-            started = thread.submit(job)
-            if waiting is not None:
-                yield waiting.result()
-            waiting = started
-        if waiting is not None:
-            yield waiting.result()
-
-
 def step_batches(
     dataset: PatchDataset,
     steps: Iterable[int],
@@ -169,14 +154,13 @@ def step_batches(
     With `paired` no patch of a batch is its own partner; see `partners_differ`.
     """
 
-    def jobs() -> Iterator[Callable[[], Batch]]:
+    def parts() -> Iterator[NDArray[np.int64]]:
         for step in steps:
             own = global_batch(seed, len(dataset), batch * accumulate * world, step)[rank::world]
             for part in own.reshape(accumulate, batch):
-                taken = partners_differ(part, len(dataset)) if paired else part
-                yield partial(dataset.stack, taken, pin)
+                yield partners_differ(part, len(dataset)) if paired else part
 
-    return read_ahead(jobs())
+    return ahead(partial(dataset.stack, pin=pin), parts())
 
 
 @lru_cache(maxsize=2)  # shuffling a million patches every step would show

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import torch
 from torch import Tensor
 
+from sarcover.ahead import ahead
 from sarcover.legend import IGNORE
 from sarcover.metrics import confusion_matrix
 from sarcover.models import class_logits
-from sarcover.training.data import Batch, PatchDataset, read_ahead, to_device_batch
+from sarcover.training.data import Batch, PatchDataset, to_device_batch
 
 
 @torch.inference_mode()
@@ -93,5 +93,4 @@ def _share(data: PatchDataset, batch: int, rank: int, world: int) -> Iterator[tu
     own = range(rank, len(data), world)
     calls = -(-len(range(0, len(data), world)) // batch)
     parts = [own[call * batch : (call + 1) * batch] for call in range(calls)]
-    jobs = (partial(data.stack, part or range(1)) for part in parts)
-    yield from zip(parts, read_ahead(jobs), strict=True)
+    yield from zip(parts, ahead(lambda part: data.stack(part or range(1)), parts), strict=True)
