@@ -64,7 +64,7 @@ ROWS = {
 }
 DECIDING = (
     "encoder", "size", "steps", "batch", "rate", "layer_decay", "dropout", "drop_path", "clip", "ema", "keep",
-    "tta", "fraction", "validations", "precision",
+    "turns", "tta", "fraction", "validations", "precision",
 )  # fmt: skip
 TABLE_1 = ("baseline", "high-res", "refine-up", "full", "scratch")
 STEPS_OF_TABLE_1 = (
@@ -111,6 +111,7 @@ def _train_and_score(
         layer_decay=args.layer_decay if refined and row.pretrained else 1.0,
         clip=args.clip,
         ema=args.ema,
+        turns=args.turns,
         keep=args.keep,
         validations=args.validations,
         train_fraction=args.fraction,
@@ -304,7 +305,8 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--clip", type=float, default=1.0, help="largest gradient norm; 0 is off")
     flags.add_argument("--ema", type=float, default=0.99)
     flags.add_argument("--keep", default="best", choices=("best", "last"))
-    flags.add_argument("--tta", default="none", choices=("none", "flips", "dihedral"))
+    flags.add_argument("--turns", default="all", choices=("all", "passes", "look"))
+    flags.add_argument("--tta", default="none", choices=("none", "look", "flips", "dihedral"))
     flags.add_argument("--fraction", type=float, default=1.0, help="share of the training patches")
     flags.add_argument("--validations", type=int, default=6)
     flags.add_argument("--device", default="cpu")

@@ -43,7 +43,9 @@ from sarcover.training import evaluate, finetune, pretrain
 
 PATCH = 128
 PATCH_REAL = 64  # of the isolated parts of the real scenes: at 128 px half of a patch is nodata
-DECIDING = ("size", "steps", "batch", "rate", "dropout", "ema", "keep", "layer_decay", "validations")
+DECIDING = (
+    "size", "steps", "batch", "rate", "dropout", "ema", "keep", "layer_decay", "validations", "precision",
+)  # fmt: skip
 MEAN_DB, STD_DB = -14.0, 5.0  # of every unlabelled scene; any constants would do
 
 
@@ -207,6 +209,7 @@ def one(
             dropout=args.dropout,
             ema=args.ema,
             keep=args.keep,
+            precision=args.precision,
             overwrite=True,
         )
     )
@@ -224,6 +227,7 @@ def one(
         "fraction": fraction,
         "seed": seed,
         "init": init,
+        "val_miou": read_json(run / "metrics.json")["miou"],
         "miou": metrics["miou"],
         "oa": metrics["oa"],
         "cpu_seconds": time.process_time() - cpu,
@@ -270,6 +274,7 @@ def main() -> None:
     parser.add_argument("--keep", default="best", choices=("best", "last"))
     parser.add_argument("--layer-decay", type=float, default=1.0)
     parser.add_argument("--validations", type=int, default=4)
+    parser.add_argument("--precision", default="float32")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--fractions", type=float, nargs="+", default=[1.0, 0.1])
     args = parser.parse_args()

@@ -22,7 +22,7 @@ from sarcover.mapping import map_scene
 from sarcover.models.augmented import Augmented
 
 
-@pytest.mark.parametrize("tta", ["flips", "dihedral"])
+@pytest.mark.parametrize("tta", ["look", "flips", "dihedral"])
 def test_a_model_of_single_pixels_makes_the_same_map(tmp_path: Path, tta: str) -> None:
     db = backscatter((41, 70))
     scene = write_scene(tmp_path / "scene.tif", db)

@@ -79,10 +79,10 @@ def views(tta):
     """The orientations as NumPy functions and their inverses."""
     flips = {
         "flips": [lambda x: x, np.fliplr, np.flipud, lambda x: np.fliplr(np.flipud(x))],
-        "dihedral": [],
+        "look": [lambda x: x, np.flipud],
     }
-    if tta == "flips":
-        return [(f, f) for f in flips["flips"]]
+    if tta in flips:
+        return [(f, f) for f in flips[tta]]
     pairs = []
     for turns in range(4):
         for mirrored in (False, True):
@@ -117,7 +117,7 @@ def plain_average(model, batch, tta):
     return np.mean(total, 0)
 
 
-@pytest.mark.parametrize("tta", ["flips", "dihedral"])
+@pytest.mark.parametrize("tta", ["look", "flips", "dihedral"])
 @torch.no_grad()
 def test_a_model_of_single_pixels_says_the_same(tta):
     model, batch = Points().eval(), scene()
@@ -127,7 +127,7 @@ def test_a_model_of_single_pixels_says_the_same(tta):
     torch.testing.assert_close(logits.exp().sum(1), torch.ones(2, 12, 20))  # log-probabilities
 
 
-@pytest.mark.parametrize("tta", ["flips", "dihedral"])
+@pytest.mark.parametrize("tta", ["look", "flips", "dihedral"])
 @torch.no_grad()
 def test_it_is_the_mean_probability_of_all_orientations(tta):
     model, batch = Lopsided().eval(), scene()
@@ -137,7 +137,7 @@ def test_it_is_the_mean_probability_of_all_orientations(tta):
     assert np.abs(expected - softmax(model(batch).numpy())).max() > 0.01  # it makes a difference
 
 
-@pytest.mark.parametrize("tta", ["flips", "dihedral"])
+@pytest.mark.parametrize("tta", ["look", "flips", "dihedral"])
 @torch.no_grad()
 def test_one_logit_is_the_log_odds_of_the_mean_probability(tta):
     model, batch = OneLogit().eval(), scene()
@@ -174,7 +174,7 @@ def test_what_is_turned_comes_back_and_all_turns_differ(tta):
         turned = orient(image, turns, mirrored)
         seen.add((turned.shape, tuple(turned.flatten().tolist())))
         assert torch.equal(restore(turned, turns, mirrored), image)
-    assert len(seen) == len(ORIENTATIONS[tta]) == {"none": 1, "flips": 4, "dihedral": 8}[tta]
+    assert len(seen) == len(ORIENTATIONS[tta]) == {"none": 1, "look": 2, "flips": 4, "dihedral": 8}[tta]
 
 
 @torch.no_grad()
@@ -304,7 +304,7 @@ def test_nothing_asked_for_is_the_model_itself():
 @pytest.mark.parametrize(
     ("tta", "scales", "message"),
     [
-        ("all", (1.0,), r"tta.*expected none or flips or dihedral; got 'all'"),
+        ("all", (1.0,), r"tta.*expected none or look or flips or dihedral; got 'all'"),
         ("none", (), "scales.*got none"),
         ("flips", (1.0, 0.0), "scales.*expected one or more positive factors.*got 1 0"),
         ("none", (-1.0,), "scales"),

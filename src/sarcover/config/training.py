@@ -245,8 +245,8 @@ class EvaluateSettings:
         split: split to score.
         batch: patches per forward pass.
         threshold: least probability of water; for alos2-water alone.
-        tta: test-time augmentation: probabilities averaged over flips (4 passes) or dihedral, flips and
-            quarter turns (8 passes).
+        tta: test-time augmentation: probabilities averaged over look, the mirror that keeps the look
+            direction (2 passes), flips (4) or dihedral, flips and quarter turns (8).
         scales: factors on the size of the input whose probabilities are averaged; each costs its square.
         borders: also score borders, thin structures and small objects.
         block: side of the squares of ground that are resampled together for the intervals, pixels;

@@ -41,8 +41,8 @@ class MapSettings:
         margin: border pixels of each window that get no weight.
         batch: windows per forward pass.
         threshold: least probability of water; for alos2-water alone.
-        tta: test-time augmentation: probabilities averaged over flips (4 passes) or dihedral, flips and
-            quarter turns (8 passes).
+        tta: test-time augmentation: probabilities averaged over look, the mirror that keeps the look
+            direction (2 passes), flips (4) or dihedral, flips and quarter turns (8).
         scales: factors on the size of the input whose probabilities are averaged; each costs its square.
         confidence: also write confidence.tif beside the map, as layers confidence does.
         layers: rasters beside the map of how sure the model is: confidence, entropy, margin, probabilities.

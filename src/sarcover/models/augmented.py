@@ -16,10 +16,11 @@ from sarcover.radar import db_to_linear, linear_to_db
 
 ORIENTATIONS: dict[str, tuple[tuple[int, bool], ...]] = {
     "none": ((0, False),),
+    "look": ((0, False), (2, True)),
     "flips": ((0, False), (0, True), (2, False), (2, True)),
     "dihedral": tuple((turns, mirrored) for mirrored in (False, True) for turns in range(4)),
 }
-"""(quarter turns, then mirrored left to right) of each kind: 1, 4 or 8 passes."""
+"""(quarter turns, then mirrored left to right) of each kind: 1, 2, 4 or 8 passes."""
 
 LEAST_VALID = 0.5
 """A resampled pixel is valid if at least this share of what it is made of is."""
@@ -32,23 +33,23 @@ class Augmented(nn.Module):
 
     The probabilities (softmax, or sigmoid of a binary model) of all passes are averaged, and their logarithm,
     or log-odds, is given back: the softmax or sigmoid of these logits is exactly the mean probability, so
-    whatever blends logits, thresholds them or makes confidences of them goes on as before. Cost: 4 (flips) or
-    8 (dihedral) passes, times the sum of the squares of the scales. Measured on a CPU core with tiny models
-    at 256 pixels, in times of the bare model: flips 4.4 to 4.6, dihedral 8.4 to 9.7, scales .75 1 1.25
-    together 3.5 to 4.2.
+    whatever blends logits, thresholds them or makes confidences of them goes on as before. Cost: 2 (look), 4
+    (flips) or 8 (dihedral) passes, times the sum of the squares of the scales. Measured on a CPU core with
+    tiny models at 256 pixels, in times of the bare model: flips 4.4 to 4.6, dihedral 8.4 to 9.7, scales
+    .75 1 1.25 together 3.5 to 4.2.
 
     At a scale s the input becomes round(s H) x round(s W) pixels. Radar is averaged in linear power, never in
     dB, over the valid pixels alone: by area where it shrinks, bilinearly where it grows (numbers of an
     uncalibrated model, and reflectance, as they are). Shrunk radar has less speckle than the model was
     trained with, grown radar has it correlated: whether scales help has to be tried. Logits are resampled
-    bilinearly to H x W. Orientations change where the radar looks from; training's own augmentation does so,
-    too.
+    bilinearly to H x W. All orientations but those of look, top to bottom, change where the radar looks from:
+    they help a model whose training turned its patches as far (`turns`), and harm another.
 
     Everything else that is asked of it (`bundle`, `inputs`, `architecture`, `binary`, ...) is the model's.
 
     Args:
         model: the model.
-        tta: none, flips (four) or dihedral (flips and quarter turns, eight).
+        tta: none, look (two), flips (four) or dihedral (flips and quarter turns, eight).
         scales: factors on height and width; 1 is the input as it is.
 
     Attributes:
