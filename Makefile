@@ -15,7 +15,7 @@ help:
 	@echo "make test    style, types and tests"
 	@echo "make lint    style and types alone"
 	@echo "make bench   memory, speed and accuracy figures (accuracy on real scenes: see SARCOVER_DATA);"
-	@echo "             not the longer ones: benchmarks/pretrain.py, benchmarks/pretraining_gain.py"
+	@echo "             not the longer ones: benchmarks/*.py say what they measure"
 	@echo "make docs    the documentation as a web site in site/"
 
 setup: .venv/.done

@@ -90,8 +90,9 @@ def panels(runs: dict[str, Path], store_path: Path, out: Path, device: str) -> N
         Patch(color=colour, label=name) for name, colour in zip(legend.names, legend.colours, strict=True)
     ]
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(7, len(handles)), fontsize=7, frameon=False
-    )
+        handles=handles, loc="outside lower center", ncols=min(2 + len(columns), len(handles)), fontsize=7,
+        frameon=False,
+    )  # fmt: skip
     figure.savefig(out, dpi=150)
     plt.close(figure)
 

@@ -45,5 +45,11 @@ def by_workers(work: Callable[[T], R], items: Iterable[T], workers: int | None) 
         work, items: as in `ahead`.
         workers: threads; None for one a processor, at most eight.
     """
-    threads = workers or min(_MOST, len(os.sched_getaffinity(0)))
+    threads = workers or min(_MOST, processors())
     return map(work, items) if threads == 1 else ahead(work, items, 2 * threads, threads)
+
+
+def processors() -> int:
+    """Those that this process may use."""
+    # macOS and Windows cannot say which those are.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

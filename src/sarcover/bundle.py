@@ -3,6 +3,7 @@
 model.safetensors   weights and normalisation
 bundle.yaml         architecture, legend, bands, units, training, metrics
 README.md           model card
+item.json           the model as a STAC item
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ class Bundle:
     def optional_inputs(self) -> tuple[str, ...]:
         """Inputs that the model can do without, of "sar" and "optical"."""
         model = MODELS.get(self.architecture.get("name", ""))
-        return model.optional_inputs if model and self.kind == "segmenter" else ()
+        if model is None or self.kind != "segmenter":
+            return ()
+        return model.optional_inputs_of(self.architecture.get("settings", {}))
 
 
 def save_bundle(

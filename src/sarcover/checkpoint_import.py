@@ -69,7 +69,7 @@ def import_checkpoint(settings: ImportCheckpointSettings) -> dict[str, Any]:
     head, the index tables and the training's state are dropped. Input weights are adapted to the bands.
 
     Returns:
-        `bundle`, `sha256`, `known_as` (name of the released file, or None), `size` (tiny, small, base or
+        `bundle`, `sha256`, `known_as` (name of the released file, or None), `size` (tiny to huge, or
         None), `settings` of the encoder, `bands`, `adapted` (what was done to the input weights, or ""), and
         the lists `taken`, `regenerated` and `dropped`: every key of the file is in one of them.
 

@@ -359,6 +359,15 @@ def test_single_branch_hears_one_modality_alone(modality):
         model({key: value for key, value in batch.items() if key != heard and heard != "sar"})
 
 
+@pytest.mark.parametrize(
+    ("modality", "optional"), [("sar", ("optical",)), ("spectral", ("sar",)), ("both", ("sar", "optical"))]
+)
+def test_a_bundle_knows_what_its_model_can_do_without(modality, optional, tmp_path):
+    model = specsar(modality=modality)
+    assert model.optional_inputs == optional
+    assert load_model(save(tmp_path / "bundle", model)).bundle.optional_inputs == optional
+
+
 def test_without_spectral_bands_it_is_a_model_of_radar_alone():
     model = specsar(optical_bands=0)
     assert model.inputs == ("sar",)

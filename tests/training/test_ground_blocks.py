@@ -73,6 +73,7 @@ def test_scenes_without_georeference_have_blocks_of_their_own():
         ({}, 4 * PATCH),
         ({"split": "block", "block": 256}, 256),
         ({"split": "block", "block": 16}, 4 * PATCH),
+        ({"split": "stratified", "block": 256}, 256),
         ({"split": "month", "block": 1024}, 4 * PATCH),
     ],
 )

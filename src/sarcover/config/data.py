@@ -148,7 +148,7 @@ class PrepareSettings:
         split: how pixels are divided: block (with a guard band), stratified (blocks, with each class divided
             alike), polygons, month, season, raster, none (all for training), or official (as a collection was
             published); default: official where a collection has one, else block.
-        split_raster: raster of codes 1 train, 2 validation, 3 test, 0 unused on a scene's grid
+        split_raster: raster of codes 1 train, 2 validation, 3 test, 0 unused; on any grid
             (split: raster).
         split_polygons: polygons (GeoJSON or another vector file) with an attribute split: train, val or test
             (split: polygons).

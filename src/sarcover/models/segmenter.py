@@ -91,6 +91,11 @@ class Segmenter(nn.Module):
         self.encoder = None
         self.multiple = 1
 
+    @classmethod
+    def optional_inputs_of(cls, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """`optional_inputs` of a model with these settings."""
+        return cls.optional_inputs
+
     @property
     def outputs(self) -> int:
         """Channels of the logits: one a class, or one of a binary model."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -122,8 +122,7 @@ class SpecSarFormer(Segmenter):
         )
         self.multiple = STRIDES[-1]
         self.modality = modality
-        if modality == "spectral":
-            self.optional_inputs = ("sar",)
+        self.optional_inputs = self.optional_inputs_of(self.architecture["settings"])
         bands = {"both": (optical_bands, sar_bands), "spectral": (optical_bands,), "sar": (sar_bands,)}
         incoming = tuple(n + 1 for n in bands[modality])
         rates = [drop_path * block / (sum(plan.depths) - 1) for block in range(sum(plan.depths))]
@@ -135,6 +134,11 @@ class SpecSarFormer(Segmenter):
         self.decoder = AllMlpDecoder(plan.widths, plan.decoder, dropout)
         self.classify = nn.Conv2d(plan.decoder, num_classes, 1)
         self.apply(_initialise)
+
+    @classmethod
+    def optional_inputs_of(cls, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """A model of one modality needs that one."""
+        return {"spectral": ("sar",), "sar": ("optical",)}.get(settings["modality"], cls.optional_inputs)
 
     @staticmethod
     def _check(modality: str, optical_bands: int) -> None:

@@ -19,11 +19,11 @@ PATCHES_ACROSS = 4
 def default_side(store: PatchStore) -> int:
     """Side of a block, pixels: four patches, or the blocks of the split where these are larger.
 
-    The blocks of a block split are what was drawn at random for the test, so they are resampled whole. Four
-    patches at least, for what a network gets wrong it gets wrong over more than a patch.
+    The blocks of a block or stratified split are what was drawn for the test, so they are resampled whole.
+    Four patches at least, for what a network gets wrong it gets wrong over more than a patch.
     """
     settings = store.meta.settings
-    of_split = int(settings["block"]) if settings.get("split") == "block" else 0
+    of_split = int(settings["block"]) if settings.get("split") in ("block", "stratified") else 0
     return max(PATCHES_ACROSS * store.meta.patch, of_split)
 
 

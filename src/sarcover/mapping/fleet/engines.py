@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from sarcover.ahead import processors
 from sarcover.devices import device_count
 from sarcover.errors import SarcoverError
 from sarcover.mapping.fleet.unit import Order, Unit, make
@@ -183,6 +183,5 @@ def _own(distributed: Any, cluster: Cluster) -> Any:
 def _workers_that_fit(distributed: Any, cluster: Cluster) -> int:
     if cluster.gpu:
         return max(1, device_count("cuda"))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = int(distributed.system.MEMORY_LIMIT)
-    return max(1, min(cores // cluster.threads, memory // _BYTES_A_WORKER))
+    return max(1, min(processors() // cluster.threads, memory // _BYTES_A_WORKER))
