@@ -3,13 +3,14 @@
     python benchmarks/pretraining_gain.py --out bench-out/gain            # the simulated landscape
     python benchmarks/pretraining_gain.py --out bench-out/gain --real     # HH of the three real scenes
 
-Landscape: pretraining on three months of one simulated region, training blocks alone, without
-looking at labels; finetuning on one month's training blocks, all of them and one patch in ten; scored on the
-test blocks. Real: pretraining on the 24 Sentinel-1 VH tiles of s1s2_pairs and the pixels of the three scenes
-outside their test split; finetuning and scoring each scene isolated, by its split.tif. Every unlabelled scene
-is brought to one mean and deviation in dB: the Sentinel-1 tiles are 8-bit amplitude stretched by an unknown
-constant, and finetuning normalises by the statistics of its own store, so that scenes that differ by 20 dB in
-pretraining would show the encoder what it never meets again. What is in --out is not computed again.
+Landscape: pretraining on three months of one simulated region, training blocks alone, without looking at
+labels; finetuning on one month's training blocks, all of them and one patch in ten; scored on the test
+blocks, which are few, and on all of another region that nothing was trained on. Real: pretraining on the 24
+Sentinel-1 VH tiles of s1s2_pairs and the pixels of the three scenes outside their test split; finetuning and
+scoring each scene isolated, by its split.tif. Every unlabelled scene is brought to one mean and deviation in
+dB: the Sentinel-1 tiles are 8-bit amplitude stretched by an unknown constant, and finetuning normalises by
+the statistics of its own store, so that scenes that differ by 20 dB in pretraining would show the encoder
+what it never meets again. What is in --out is not computed again.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import numpy as np
 import rasterio
 
 from real_lband import CASES, write_legend
-from rows import once, told
+from rows import once, spread, told
 from sarcover.config import (
     EvaluateSettings,
     FinetuneSettings,
@@ -42,6 +43,8 @@ from sarcover.simulate import simulate
 from sarcover.training import evaluate, finetune, pretrain
 
 PATCH = 128
+INITS = ("scratch", "pretrained")
+ELSEWHERE = "elsewhere"  # the store of another region than the one trained on
 PATCH_REAL = 64  # of the isolated parts of the real scenes: at 128 px half of a patch is nodata
 DECIDING = (
     "size", "steps", "batch", "rate", "dropout", "ema", "keep", "layer_decay", "validations", "precision",
@@ -67,7 +70,28 @@ def landscape_stores(out: Path, size: int, patch: int) -> tuple[Path, dict[str, 
     scenes = sorted(str(p) for p in (data / "scenes").glob("*.tif"))
     prepare(replace(common, out=str(out / "pretrain"), scenes=tuple(scenes)))
     prepare(replace(common, out=str(out / "finetune"), scenes=tuple(s for s in scenes if "202209" in s)))
+    elsewhere(out, size, patch)
     return out / "pretrain", {"landscape": out / "finetune"}
+
+
+def elsewhere(out: Path, size: int, patch: int) -> None:
+    """The store of another simulated region, all of it in the split `train`."""
+    data = simulate(
+        SimulateSettings(
+            out=str(out / "elsewhere_data"), size=size, months=("2022-09",), seed=1, overwrite=True
+        )
+    )
+    prepare(
+        PrepareSettings(
+            out=str(out / ELSEWHERE),
+            scenes=(str(data / "scenes"),),
+            labels=(str(data / "labels"),),
+            legend="jaxa-hrlulc-9",
+            patch=patch,
+            split="none",
+            overwrite=True,
+        )
+    )
 
 
 def real_stores(out: Path, data: Path) -> tuple[Path, dict[str, Path]]:
@@ -173,7 +197,7 @@ def compare(out: Path, encoder: Path | None, store: Path, args: argparse.Namespa
     found = []
     for fraction in args.fractions:
         for seed in args.seeds:
-            for init in ("scratch", "pretrained"):
+            for init in INITS:
                 run = out / f"{store.name}-{fraction}-{seed}-{init}"
                 job = partial(one, run, encoder, store, init, fraction, seed, args)
                 found.append(once(run / "gain.json", job, told(args, *DECIDING)))
@@ -213,16 +237,17 @@ def one(
             overwrite=True,
         )
     )
-    metrics = evaluate(
-        EvaluateSettings(
-            model=str(run),
-            data=str(store),
-            out=str(run / "test.json"),
-            device="cpu",
-            borders=False,
-            overwrite=True,
-        )
+    scored = EvaluateSettings(
+        model=str(run),
+        data=str(store),
+        out=str(run / "test.json"),
+        device="cpu",
+        borders=False,
+        overwrite=True,
     )
+    metrics = evaluate(scored)
+    other = store.with_name(ELSEWHERE)
+    unseen = replace(scored, data=str(other), split="train", out=str(run / "elsewhere.json"))
     row = {
         "fraction": fraction,
         "seed": seed,
@@ -230,6 +255,7 @@ def one(
         "val_miou": read_json(run / "metrics.json")["miou"],
         "miou": metrics["miou"],
         "oa": metrics["oa"],
+        "elsewhere_miou": evaluate(unseen)["miou"] if other.exists() else None,
         "cpu_seconds": time.process_time() - cpu,
     }
     print(json.dumps({"store": store.name, **row}), flush=True)
@@ -238,15 +264,15 @@ def one(
 
 def table(name: str, rows: list[dict[str, Any]]) -> str:
     """Mean and range over the seeds, as Markdown."""
-    lines = [f"| {name}: labels | scratch mIoU | pretrained mIoU | gain |", "|---|---|---|---|"]
-    for fraction in sorted({r["fraction"] for r in rows}, reverse=True):
-        score = {
-            i: np.array([r["miou"] for r in rows if r["fraction"] == fraction and r["init"] == i])
-            for i in ("scratch", "pretrained")
-        }
-        cells = [f"{v.mean():.3f} ({v.min():.3f} to {v.max():.3f})" for v in score.values()]
-        gain = score["pretrained"].mean() - score["scratch"].mean()
-        lines.append(f"| {fraction:.0%} | {cells[0]} | {cells[1]} | {gain:+.3f} |")
+    lines = [f"| {name}: labels | mIoU on | scratch | pretrained | gain |", "|---|---|---|---|---|"]
+    for where, key in (("test split", "miou"), ("another region", "elsewhere_miou")):
+        for fraction in sorted({row["fraction"] for row in rows}, reverse=True):
+            chosen = [row for row in rows if row["fraction"] == fraction and row.get(key) is not None]
+            score = {init: [row[key] for row in chosen if row["init"] == init] for init in INITS}
+            if chosen:
+                gain = np.mean(score["pretrained"]) - np.mean(score["scratch"])
+                cells = " | ".join(map(spread, score.values()))
+                lines.append(f"| {fraction:.0%} | {where} | {cells} | {gain:+.3f} |")
     return "\n".join(lines)
 
 
