@@ -144,6 +144,11 @@ def test_words_that_look_like_numbers_stay_words() -> None:
     assert probe("--out", "7", "--words", "2022-09", "202209", "null").words == ("2022-09", "202209", "null")
 
 
+@pytest.mark.parametrize("word", ["-3", "-3.", "-.3e1", "-30e-1", "-0.03E+2"])
+def test_negative_numbers_are_values_however_they_are_written(word: str) -> None:
+    assert probe("--out", "o", "--learning-rate", word).learning_rate == -3
+
+
 def test_flags_override_the_config_file(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text("out: o\nlearning_rate: 1e-3\nwords: [a, b]\nsteps: null\naugment: false\n")
@@ -235,6 +240,10 @@ def test_a_mistake_in_the_flags_is_one_line(words: list[str], message: str) -> N
         ("out: o\nsteps: many\n", "--steps; expected a whole number; got many"),
         ("out: o\naugment: 1\n", "augment; expected true or false; got 1"),
         ("out: o\nwindows: [1, 2]\n", "--windows; expected 4 values, each a whole number; got 1 2"),
+        (
+            "out: o\nwindows: 4\n",
+            "windows; expected 4 values, each a whole number; got 4; write windows: [4]",
+        ),
         ("- out\n", "expected a mapping of settings, one per line; got list"),
         ("out: [\n", "is not a readable YAML file"),
     ],

@@ -195,6 +195,25 @@ def test_the_real_mosaic_tile_says_what_it_is(shared_data):
     assert -25 < facts["statistics"]["HH"]["median"] < -10  # open sea
 
 
+def test_a_local_coordinate_system_has_no_metres(tmp_path):
+    scene = write(
+        tmp_path / "quarry.tif",
+        np.full((SIZE, SIZE), 900, np.uint16),
+        crs=rasterio.CRS.from_wkt('LOCAL_CS["a quarry",UNIT["metre",1]]'),
+    )
+    facts = one(scene)
+    assert (facts["pixel_size"], facts["pixel_size_m"]) == ([10, 10], None)
+    assert facts["crs"].startswith("LOCAL_CS")
+
+
+def test_a_scene_that_gdal_alone_can_find(tmp_path):
+    """As one at s3:// or https://: here a file in memory."""
+    path = write(tmp_path / "scene_HH.tif", np.full((SIZE, SIZE), 900, np.uint16), tags={"UNIT": "dn"})
+    with rasterio.MemoryFile(path.read_bytes(), filename="scene_HH.tif") as there:
+        facts = one(there.name)
+    assert (facts["what"], facts["bands"], facts["width"]) == ("scene", ["HH"], SIZE)
+
+
 def test_a_products_flight_angle_and_masks(tmp_path):
     dn = np.full((SIZE, SIZE), 3000, np.uint16)
     write(tmp_path / "t" / "N35E139_20_sl_HH_F02DAR.tif", dn)

@@ -10,6 +10,7 @@ import re
 from argparse import SUPPRESS
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
+from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
@@ -26,6 +27,7 @@ S = TypeVar("S")
 _HELP = ("-h", "--help")
 _SHARED = ("--config", "--print-config")
 _WORDS = "bare_words"  # those given without a flag
+_NEGATIVE = re.compile(r"-(\d+\.|(\d+\.?\d*|\.\d+)[eE][-+]?\d{1,3})")
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def parse(verb: str, settings: type[S], words: Sequence[str], *, positional: str
         SystemExit: after printing the help or the settings, if they were asked for.
     """
     flags = {flag.name: flag for flag in _flags(settings)}
-    words = [_with_dashes(word) for word in words]
+    words = [_with_dashes(_written_out(word)) for word in words]
     _check_flags(verb, flags, words)
     for file in _values_of("--config", words):
         _check_config(verb, flags, file)
@@ -193,6 +195,11 @@ def _with_dashes(word: str) -> str:
     return name.replace("_", "-") + equals + value
 
 
+def _written_out(word: str) -> str:
+    """-3e6 as -3000000 and -10. as -10: other negative numbers argparse takes for flags."""
+    return format(Decimal(word), "f") if _NEGATIVE.fullmatch(word) else word
+
+
 def _check_flags(verb: str, flags: dict[str, _Flag], words: Sequence[str]) -> None:
     known = [*_HELP, *_SHARED, *(flag.dashed for flag in flags.values())]
     known += ["--no-" + flag.dashed[2:] for flag in flags.values() if flag.type is bool]
@@ -248,6 +255,10 @@ def _check_config(verb: str, flags: dict[str, _Flag], file: str) -> None:
         open_choice = value is None and flag.default is None and not flag.required
         if flag.type is bool and not isinstance(value, bool) and not open_choice:
             raise SarcoverError(f"{file}: {key}", expected=flag.wanted, got=str(value))
+        if flag.count and value is not None and not isinstance(value, list):
+            raise SarcoverError(
+                f"{file}: {key}", expected=flag.wanted, got=str(value), do=f"write {key}: [{value}]"
+            )
 
 
 def _readable(verb: str, flags: dict[str, _Flag], message: str) -> SarcoverError:

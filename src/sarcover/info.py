@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import Geod, Transformer
+from pyproj.exceptions import CRSError, ProjError
 from rasterio.enums import ColorInterp
 from rasterio.transform import array_bounds
 from rasterio.windows import Window
@@ -21,6 +22,7 @@ from sarcover.files import read_yaml
 from sarcover.scene import Scene, find_scenes, open_optical, open_scene
 from sarcover.scene.products import is_archive, is_image
 from sarcover.scene.raster import RasterFile
+from sarcover.scene.remote import exists
 
 _SIDE = 256  # side of the windows that statistics are made of, pixels
 _WINDOWS = 8  # at most so many along each axis: up to 2048 px a scene is looked at whole
@@ -78,7 +80,7 @@ def _known_or_scenes(path: Path) -> Facts | None:
 
 def _known(path: Path) -> Facts | None:
     """Facts of what sarcover wrote or of a reference raster; None for scenes and folders of scenes."""
-    if not path.exists():
+    if not exists(path):
         raise SarcoverError(f"{path} does not exist")
     if path.is_dir():
         for name, tell in (
@@ -245,13 +247,16 @@ def _grid(place: Any) -> Facts:
     epsg = place.crs.to_epsg()
     middle = [transform * (width / 2 + right, height / 2 + down) for right, down in ((0, 0), (1, 0), (0, 1))]
     x, y = zip(*middle, strict=True)
-    lon, lat = Transformer.from_crs(place.crs.to_wkt(), 4326, always_xy=True).transform(x, y)
-    _, _, metres = _ELLIPSOID.inv([lon[0]] * 2, [lat[0]] * 2, lon[1:], lat[1:])
+    try:
+        lon, lat = Transformer.from_crs(place.crs.to_wkt(), 4326, always_xy=True).transform(x, y)
+        metres = _ELLIPSOID.inv([lon[0]] * 2, [lat[0]] * 2, lon[1:], lat[1:])[2]
+    except (CRSError, ProjError):  # a local system, which does not say where on earth it is
+        metres = None
     return {
         **facts,
         "crs": f"EPSG:{epsg}" if epsg else place.crs.to_wkt(),
         "pixel_size": [float(np.hypot(transform.a, transform.d)), float(np.hypot(transform.b, transform.e))],
-        "pixel_size_m": [float(length) for length in metres],
+        "pixel_size_m": None if metres is None else [float(length) for length in metres],
         "bounds": [float(edge) for edge in array_bounds(height, width, transform)],
     }
 

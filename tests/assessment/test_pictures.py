@@ -124,3 +124,5 @@ def test_ground_size_in_metres() -> None:
     assert width == pytest.approx(55_800, rel=1e-3)
     assert height == pytest.approx(111_415, rel=1e-3)
     assert ground_size(None, Affine.identity(), (5, 5)) is None
+    local = CRS.from_wkt('LOCAL_CS["a quarry",UNIT["metre",1]]')
+    assert ground_size(local, from_origin(0, 0, 10, 10), (5, 5)) is None

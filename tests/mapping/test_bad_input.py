@@ -20,9 +20,11 @@ from mapping_helpers import (
     with_bundle,
     write_scene,
 )
+from rasterio.shutil import copy
 
+from sarcover.config import MapSettings
 from sarcover.errors import SarcoverError
-from sarcover.mapping import map_scene
+from sarcover.mapping import map_scene, map_with
 
 MIB = 2**20
 PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, bytes
@@ -47,6 +49,42 @@ def test_a_rotated_scene_lies_north_up_in_a_system_that_is_asked_for(tmp_path: P
     assert (codes[right] == CODES[3]).all()
     assert (codes[outside] == 255).all()
     assert min(left.sum(), right.sum(), outside.sum()) > 3000
+
+
+def test_a_local_coordinate_system_is_kept_and_cannot_be_brought_to_another(tmp_path: Path) -> None:
+    db, local = backscatter((20, 20)), rasterio.CRS.from_wkt('LOCAL_CS["a quarry",UNIT["metre",1]]')
+    scene = write_scene(tmp_path / "scene.tif", db, crs=local)
+    result = map_scene(with_bundle(NearestLevel()), scene, tmp_path / "map.tif", device="cpu")
+    np.testing.assert_array_equal(read_map(result.path), expected_codes(db))
+    with pytest.raises(SarcoverError, match="coordinate system a quarry cannot be brought to WGS 84"):
+        map_scene(with_bundle(NearestLevel()), scene, tmp_path / "b.tif", device="cpu", crs="EPSG:4326")
+
+
+@pytest.mark.parametrize("flag", ["workers", "threads", "retries"])
+def test_flags_for_many_tiles_are_refused_for_one_map(tmp_path: Path, flag: str) -> None:
+    settings = MapSettings("model", str(tmp_path / "map.tif"), ("scene.tif",), **{flag: 4})
+    with pytest.raises(SarcoverError, match=f"--{flag} is for a map of many tiles; add --tile"):
+        map_with(settings)
+
+
+def test_a_layer_of_an_earlier_map_among_the_scenes_is_no_scene(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", np.abs(backscatter((20, 20))))
+    settings: dict[str, Any] = {"unit": "amplitude", "device": "cpu"}
+    map_scene(with_bundle(NearestLevel()), scene, tmp_path / "map.tif", confidence=True, **settings)
+    scenes = [scene, tmp_path / "confidence.tif"]
+    with pytest.raises(SarcoverError, match=r"confidence\.tif was made by sarcover from a scene"):
+        map_scene(with_bundle(NearestLevel()), scenes, tmp_path / "again.tif", bands=("HH",), **settings)
+
+
+def test_a_file_that_a_vrt_is_made_of_is_not_overwritten(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", backscatter((20, 20)))
+    copy(str(scene), str(tmp_path / "view.vrt"), driver="VRT")
+    before = scene.read_bytes()
+    with pytest.raises(SarcoverError, match=r"scene\.tif is a file that the scene is read from"):
+        map_scene(
+            with_bundle(NearestLevel()), tmp_path / "view.vrt", scene, unit="db", device="cpu", overwrite=True
+        )
+    assert scene.read_bytes() == before
 
 
 def test_a_scene_without_coordinate_system_cannot_be_brought_to_one(tmp_path: Path) -> None:

@@ -91,6 +91,17 @@ def test_metadata_of_an_asset_say_its_polarisation(tmp_path: Path) -> None:
     np.testing.assert_array_equal(codes, expected_codes(db[0]))
 
 
+def test_what_the_file_names_its_bands_counts_before_the_order_of_the_items_words(tmp_path: Path) -> None:
+    """`sar:polarizations` says which there are, in any order."""
+    db = backscatter((2, 30, 40))
+    write_scene(tmp_path / "all.tif", db, bands=("VV", "VH"))
+    more = {"sar:polarizations": ["VH", "VV"]}
+    item(tmp_path, "x", 1, {"image": {"href": "./all.tif", "more": more}}).save_object(False)
+    scene = find([tmp_path / "x.json"])[0].open(None, None)
+    assert scene.bands == ("VH", "VV")
+    np.testing.assert_array_equal(scene.read()[0], db[::-1])
+
+
 def test_one_asset_with_the_role_data_holds_all_bands(tmp_path: Path) -> None:
     db = backscatter((2, 30, 40))
     write_scene(tmp_path / "all.tif", db, bands=("VV", "VH"))
@@ -207,6 +218,7 @@ def test_a_file_at_a_url_that_is_not_there_is_one_line(tmp_path: Path, server: s
     [
         ("{", "cannot be read as a STAC item or collection; got JSONDecodeError"),
         ('{"type": "Topology"}', "cannot be read as a STAC item or collection"),
+        ("[1, 2]", "cannot be read as a STAC item or collection"),
         (None, "cannot be read as a STAC item or collection; got"),
     ],
 )
@@ -219,10 +231,18 @@ def test_documents_that_are_no_catalogue(tmp_path: Path, content: str | None, sa
     assert said in str(error.value)
 
 
+def test_a_catalogue_at_a_url_where_nobody_answers_is_one_line() -> None:
+    with pytest.raises(SarcoverError, match=r"a\.json cannot be read as a STAC item or collection"):
+        find(["http://127.0.0.1:9/a.json"])
+
+
 def test_an_item_without_radar_says_what_it_has(tmp_path: Path) -> None:
     item(tmp_path, "s2", 1, {"B04": {"href": "b4.jp2"}, "B08": {"href": "b8.jp2"}}).save_object(False)
     with pytest.raises(SarcoverError, match=r"STAC item s2 has no asset that is its radar; .*got B04, B08"):
         find([tmp_path / "s2.json"])
+    failed: list[str] = []
+    assert find([tmp_path / "s2.json"], failed) == []
+    assert "s2 has no asset" in failed[0]
     (tmp_path / "none.json").write_text(json.dumps({"type": "FeatureCollection", "features": []}))
     with pytest.raises(SarcoverError, match=r"none\.json holds no scene"):
         find([tmp_path / "none.json"])

@@ -1,18 +1,31 @@
 """Tiles on a lattice, by properties: geometry without a model or a file."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import shapely
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterio.crs import CRS
+from rasterio.shutil import copy
 
+from sarcover.config import MapSettings
 from sarcover.errors import SarcoverError
+from sarcover.mapping.catalog import Found
+from sarcover.mapping.fleet.run import _lattice
+from sarcover.mapping.fleet.scenes import Source
 from sarcover.mapping.fleet.tiles import Box, Lattice, lattice_tiles, side_in_pixels, union
+from sarcover.mapping.fleet.vrt import Piece, write_vrt
+from sarcover.mapping.raster import Look
+from sarcover.scene.places import Place
 
 METRES = Lattice("EPSG:32654", 10.0)
 DEGREES = Lattice("EPSG:4326", 0.0001)
+NORTH = Box(-300_000, 400_000, 64, 64)
 sizes = st.sampled_from([10.0, 12.5, 0.00025, 1 / 9000])
 ends = st.integers(-40_000, 40_000)
 
@@ -104,3 +117,36 @@ def test_boxes_together_and_cut() -> None:
     assert boxes[0].crop(Box(5, 3, 9, 9)) is None  # they only touch
     inner = boxes[0].around(2)
     assert np.array_equal((inner.row, inner.column, inner.height, inner.width), (-7, 1, 14, 8))
+
+
+@pytest.mark.parametrize("system", ["EPSG:32654", "+proj=utm +zone=54 +ellps=GRS80 +units=m"])
+def test_the_lattice_has_the_scenes_own_coordinate_system(system: str) -> None:
+    crs = CRS.from_user_input(system)
+    place = Place((5, 5), crs, Affine(10, 0, 400_000, 0, -10, 4_000_000))
+    lattice = _lattice(MapSettings("model", "out"), [Source(Found(("a.tif",)), "a", place, ())])
+    assert CRS.from_user_input(lattice.crs) == crs
+    assert (lattice.crs == system) == (system == "EPSG:32654")
+
+
+@pytest.mark.parametrize(("crs", "box"), [("EPSG:4326", Box(-12960, 50040, 64, 64)), ("EPSG:3035", NORTH)])
+def test_gdal_finds_a_vrt_where_its_tiles_are(tmp_path: Path, crs: str, box: Box) -> None:
+    """Also in systems whose first axis is north, by GDAL's own warping, which goes by the axes."""
+    lattice = Lattice(crs, 1 / 360 if crs == "EPSG:4326" else 10.0)
+    place = lattice.place(box)
+    profile = {"driver": "GTiff", "count": 1, "dtype": "uint8", "nodata": 255, "crs": place.crs}
+    with rasterio.open(
+        tmp_path / "a.tif", "w", height=64, width=64, transform=place.transform, **profile
+    ) as raster:
+        raster.write(np.ones((64, 64), np.uint8), 1)
+    write_vrt(tmp_path / "map.vrt", lattice, box, Look({}, "land cover"), [Piece("a.tif", box)])
+    warped = []
+    for name in ("a.tif", "map.vrt"):
+        copy(
+            str(tmp_path / name),
+            str(tmp_path / "cog.tif"),
+            driver="COG",
+            TILING_SCHEME="GoogleMapsCompatible",
+        )
+        with rasterio.open(tmp_path / "cog.tif") as raster:
+            warped.append((raster.bounds, raster.read(1).tolist()))
+    assert warped[0] == warped[1]

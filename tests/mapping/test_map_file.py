@@ -74,6 +74,10 @@ def test_a_map_says_its_colours_classes_legend_and_origin(tmp_path: Path) -> Non
     assert tags["SARCOVER_LEGEND"] == "four-levels"
     assert tags["SARCOVER_SCENE"] == "S1_20220905"
     assert read_legend(tmp_path / "map.tif") == LEGEND
+    with rasterio.open(tmp_path / "map.tif", "r+", IGNORE_COG_LAYOUT_BREAK="YES") as raster:
+        raster.update_tags(SARCOVER_LEGEND_JSON="{")
+    with pytest.raises(SarcoverError, match=r"its legend .* is damaged"):
+        read_legend(tmp_path / "map.tif")
 
 
 def test_the_fingerprint_tells_models_apart(tmp_path: Path) -> None:

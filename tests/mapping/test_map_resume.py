@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,15 +21,17 @@ import numpy as np
 import pytest
 import torch
 from affine import Affine
-from mapping_helpers import Convolutions, backscatter, read_map, with_bundle, write_scene
+from mapping_helpers import LEGEND, Convolutions, backscatter, read_map, with_bundle, write_scene
 from torch import Tensor
 
 from sarcover.errors import SarcoverError
 from sarcover.mapping import map_scene, resume
 from sarcover.mapping.carry import Edges, FileCarry
+from sarcover.mapping.job import prepare_job
 from sarcover.mapping.raster import WorkingRaster
 from sarcover.mapping.raw import RawRaster
 from sarcover.models.segmenter import Inputs
+from sarcover.scene import open_scene
 
 SHAPE = (124, 130)  # 5 window rows of 2 pieces: windows of 32, 24 apart, up to 4 at a time
 WINDOWS = (4, 2, 4, 2, 4, 2, 4, 2, 4, 2)  # of each piece
@@ -355,6 +358,21 @@ def test_another_job_starts_over(
     assert contents(out.parent) == contents(tmp_path / "fresh")
 
 
+@pytest.mark.parametrize("changed", ["unit", "codes"])
+def test_the_same_files_taken_for_something_else_are_another_job(tmp_path: Path, changed: str) -> None:
+    """An opened scene may be told its unit, and a bundle other codes: neither shows in files and weights."""
+    path = write_scene(tmp_path / "scene.tif", np.abs(backscatter((40, 40))), unit=None)
+    model, unit = with_bundle(Counted()), "amplitude"
+    before = prepare_job(model, open_scene(path, unit=unit), device="cpu").identity({})
+    if changed == "unit":
+        unit = "linear_power"
+    else:
+        classes = tuple(replace(each, code=each.code + 1) for each in LEGEND.classes)
+        model = with_bundle(Counted(), legend=replace(LEGEND, classes=classes))
+    again = prepare_job(model, open_scene(path, unit=unit), device="cpu").identity({})
+    assert json.loads(json.dumps(before)) != json.loads(json.dumps(again))
+
+
 def test_a_map_that_another_process_makes_is_left_to_it(tmp_path: Path, scene: Path) -> None:
     out = tmp_path / "out" / "map.tif"
     refused: list[str] = []
@@ -454,10 +472,10 @@ def test_edges_come_back_from_disk_as_they_were(tmp_path: Path) -> None:
 
 
 def test_edges_of_pieces_that_are_written_are_not_in_memory(tmp_path: Path) -> None:
-    """However wide the map is: two window rows of 300 pieces, and never more than a few edges."""
+    """However wide the map is: three window rows of 300 pieces, and never more than a few edges."""
     starts = list(range(0, 301 * 8, 8))
     carry = FileCarry(tmp_path, starts, classes=2, patch=8, overlap=4, device=torch.device("cpu"))
-    for piece in range(600):
+    for piece in range(900):
         above = carry.above(piece, 0)
         assert (above is None) == (piece < 300)
         if above is not None:

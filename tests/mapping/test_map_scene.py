@@ -22,6 +22,7 @@ from mapping_helpers import (
     with_bundle,
     write_scene,
 )
+from rasterio.windows import Window
 from torch import Tensor
 
 import sarcover
@@ -208,10 +209,11 @@ def test_tiled_equals_whole_where_the_margin_covers_the_receptive_field(
 
 
 def whole_logits(model: Any, scene: Any, rows: tiling.Axis, columns: tiling.Axis, batch: int) -> np.ndarray:
-    from sarcover.mapping.inputs import MapInput
+    def read(row: int, column: int, height: int, width: int) -> dict[str, np.ndarray]:
+        sar, valid = scene.read(Window(column, row, width, height))
+        return {"sar": sar, "valid": valid}
 
     whole = np.full((4, *scene.shape), np.nan, np.float32)
-    read = MapInput(scene, None).read
     for piece in pieces(model, read, rows, columns, batch=batch, device=torch.device("cpu")):
         assert piece.logits is not None
         height, width = piece.valid.shape

@@ -24,10 +24,12 @@ from mapping_helpers import (
 )
 from pyproj import Transformer
 from rasterio.shutil import copy
+from torch import Tensor
 
 from sarcover import map_blocks
 from sarcover.errors import SarcoverError
 from sarcover.mapping import MapResult, map_scene
+from sarcover.models.segmenter import Inputs
 from sarcover.scene import open_scene
 
 LEFT, TOP = 400_000, 4_000_000
@@ -357,6 +359,20 @@ def test_blocks_are_the_map(tmp_path: Path) -> None:
     logits = -((db[valid][:, None].astype(np.float64) - np.array(LEVELS)) ** 2)
     scores = np.exp(logits - logits.max(1, keepdims=True))
     np.testing.assert_allclose(probabilities[:, valid].T, scores / scores.sum(1, keepdims=True), atol=1e-5)
+
+
+def test_blocks_tell_classes_apart_that_are_nearly_alike(tmp_path: Path) -> None:
+    """As a map's file does: probabilities of float32 may be alike where logits are not."""
+
+    class NearlyAlike(NearestLevel):
+        def segment(self, inputs: Inputs) -> Tensor:
+            logits = torch.tensor([0.0, 5e-9, -9.0, -9.0])[:, None, None]
+            return logits.expand(len(inputs.sar), 4, *inputs.sar.shape[-2:])
+
+    scene = write_scene(tmp_path / "scene.tif", backscatter((20, 20)), transform=at(0, 0))
+    mapped(NearlyAlike(), scene, tmp_path / "map.tif")
+    (block,) = map_blocks(with_bundle(NearlyAlike()), scene, device="cpu")
+    np.testing.assert_array_equal(block.classes, read_map(tmp_path / "map.tif"))
 
 
 def test_blocks_say_at_once_what_is_wrong_and_end_where_nothing_is(tmp_path: Path) -> None:

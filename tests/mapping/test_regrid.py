@@ -136,6 +136,14 @@ def test_uncalibrated_numbers_are_resampled_as_they_are(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[0], values.reshape(10, 2, 10, 2).mean((1, 3)), rtol=1e-6)
 
 
+def test_a_scene_does_not_reach_the_tiles_beside_the_one_that_it_fills(tmp_path: Path) -> None:
+    scene = opened(tmp_path, backscatter((20, 20)))
+    placed = SceneOnGrid(scene, Place((20, 20), UTM, north_up(10)))
+    tiles = [(row, column) for row in (-20, 0, 20) for column in (-20, 0, 20)]
+    assert [tile for tile in tiles if placed.reaches(*tile, 20, 20)] == [(0, 0)]
+    assert placed.reaches(-20, -20, 21, 21)
+
+
 def test_a_window_that_a_scene_does_not_reach_is_not_read(tmp_path: Path) -> None:
     scene = opened(tmp_path, backscatter((20, 20)))
     placed = SceneOnGrid(scene, Place((1000, 1000), UTM, north_up(10)))

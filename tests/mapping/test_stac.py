@@ -250,3 +250,13 @@ def test_a_footprint_of_the_whole_earth_is_no_wider() -> None:
     found = footprint((180, 360), Affine(1, 0, -180, 0, -1, 90), CRS.from_epsg(4326).to_wkt())
     assert found is not None
     assert found.bbox == (-180, -90, 180, 90)
+
+
+@pytest.mark.parametrize(("left", "west", "east"), [(-180.00000000000003, -180, -179), (179, 179, 180)])
+def test_a_footprint_that_ends_at_the_antimeridian_has_one_part(left: float, west: int, east: int) -> None:
+    """Also where its edge is rounded to beyond it."""
+    transform = Affine(0.1 + 1e-16, 0, left, 0, -0.1, 10)
+    found = footprint((10, 10), transform, CRS.from_epsg(4326).to_wkt())
+    assert found is not None
+    assert found.geometry["type"] == "Polygon"
+    assert found.bbox == (west, 9, east, 10)

@@ -136,7 +136,7 @@ def test_without_a_margin_every_pixel_of_a_window_counts(kind: tiling.Blend) -> 
 
 def test_the_weights_that_a_map_uses_fall_smoothly_across_an_overlap() -> None:
     """A window's hann weight changes by at most pi / 2 / ramp from a pixel to the next: no edge to see."""
-    _, weights = tiling.axis_weights(1000, 256, 64, "hann", 0)
+    weights = tiling.axis(1000, 256, 64, "hann", 0).weights
     assert np.abs(np.diff(weights[1])).max() <= np.pi / 2 / 64
 
 
@@ -156,7 +156,7 @@ def test_settings_that_make_no_windows_are_refused(
     arguments: tuple[int, int, int, str, int], said: str
 ) -> None:
     with pytest.raises(SarcoverError) as refused:
-        tiling.axis_weights(*arguments)
+        tiling.axis(*arguments)
     assert said in str(refused.value)
 
 

@@ -164,8 +164,11 @@ def class_panel(
 
 
 def ground_size(crs: CRS | None, transform: Affine, shape: tuple[int, int]) -> tuple[float, float] | None:
-    """(height, width) of a raster along its middle column and row, metres; None without georeference."""
-    if crs is None:
+    """(height, width) of a raster along its middle column and row, metres; None without georeference.
+
+    Nor where the coordinate system is a local one, neither of longitude and latitude nor projected.
+    """
+    if crs is None or not (crs.is_geographic or crs.is_projected):
         return None
     height, width = shape
     middle = [(width / 2, 0), (width / 2, height), (0, height / 2), (width, height / 2)]

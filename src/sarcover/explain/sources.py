@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 Layered = Literal["confidence", "entropy"]
 LAYERS: tuple[Layered, ...] = get_args(Layered)
-_SAME = ("SARCOVER_MODEL_SHA256", "SARCOVER_SCENE")  # what a map and its layers have in common
+_SAME = ("SARCOVER_MODEL_SHA256", "SARCOVER_SCENE", "SARCOVER_TTA")  # of a map and its layers
 
 
 @dataclass(frozen=True)

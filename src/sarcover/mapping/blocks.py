@@ -21,6 +21,7 @@ from sarcover.legend import IGNORE
 from sarcover.mapping.device import ready
 from sarcover.mapping.inputs import Paths
 from sarcover.mapping.job import Job, prepare_job
+from sarcover.mapping.product import decide
 from sarcover.mapping.stream import Piece
 from sarcover.scene import Scene
 
@@ -95,8 +96,9 @@ def _block(job: Job, piece: Piece) -> Block:
         check_logits(piece, job)
         with torch.inference_mode():
             found = piece.logits.softmax(0).cpu().numpy()
-        index = np.where(piece.valid, found.argmax(0), IGNORE).astype(np.uint8)
-        classes = job.legend.decode(index)
+        # By the logits, as in a map's file: their softmax may round two of them to one number.
+        best = decide(piece.logits).index.cpu().numpy()
+        classes = job.legend.decode(np.where(piece.valid, best, np.uint8(IGNORE)))
         probabilities = np.where(piece.valid, found, np.float32(np.nan))
     return Block(
         Window(piece.column, piece.row, width, height),

@@ -45,18 +45,24 @@ class Found:
     def open(self, unit: Unit | None, bands: Sequence[str] | None) -> Scene:
         """The scene. Errors as in `open_scene`."""
         scene = open_scene(self.paths, unit=unit, bands=None if self.bands else bands)
-        if self.bands and len(self.bands) == len(scene.bands):
+        if self.bands and set(self.bands) == set(scene.bands):  # the files know better which is which
+            scene = scene.select(self.bands)
+        elif self.bands and len(self.bands) == len(scene.bands):
             scene = replace(scene, bands=self.bands)
         if self.bands and bands is not None:
             scene = scene.select(bands)
         return replace(scene, name=self.name or scene.name, acquired=self.acquired or scene.acquired)
 
 
-def find(paths: Sequence[str | Path]) -> list[Found]:
+def find(paths: Sequence[str | Path], failed: list[str] | None = None) -> list[Found]:
     """Scenes among files, folders and STAC documents, in the order in which they are named.
 
     Files that differ only in the polarisation in their names are one scene (`find_scenes`); an item is one
     scene, of its assets with the role "data" or a polarisation as their name.
+
+    Args:
+        paths: files, folders and STAC documents.
+        failed: takes what is wrong with items that have no radar; without it they are errors.
 
     Raises:
         SarcoverError: something does not exist, cannot be read, or holds no scene.
@@ -68,7 +74,13 @@ def find(paths: Sequence[str | Path]) -> list[Found]:
         items = list(_items(str(document)))
         if not items:
             raise SarcoverError(f"{document} holds no scene")
-        found += [_of_item(item, document) for item in items]
+        for item in items:
+            try:
+                found.append(_of_item(item, document))
+            except SarcoverError as error:
+                if failed is None:
+                    raise
+                failed.append(str(error))
     order = {Path(path): number for number, path in reversed(list(enumerate(paths)))}
     return sorted(found, key=lambda scene: scene.place_in(order))
 
@@ -88,7 +100,7 @@ def _items(href: str) -> Iterable[pystac.Item]:
             return collection.items
         document = pystac.read_file(href)
         return [document] if isinstance(document, pystac.Item) else list(_below(document))
-    except (OSError, ValueError, KeyError, TypeError, pystac.STACError, pystac.STACTypeError) as error:
+    except Exception as error:  # of pystac, urllib3 and json, which have nothing else in common
         raise SarcoverError(
             f"{href} cannot be read as a STAC item or collection", got=f"{type(error).__name__}: {error}"
         ) from error

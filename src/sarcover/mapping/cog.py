@@ -12,6 +12,7 @@ from rasterio.enums import Resampling
 
 from sarcover import __version__
 from sarcover.config import Layer
+from sarcover.errors import SarcoverError
 from sarcover.legend import IGNORE, Legend
 from sarcover.mapping.layers import KINDS, band_names
 from sarcover.mapping.raster import Look
@@ -47,10 +48,19 @@ def layer_look(layer: Layer, legend: Legend, provenance: Mapping[str, str]) -> L
 
 
 def read_legend(path: str | Path) -> Legend | None:
-    """The legend that a map carries; None for a raster that carries none."""
+    """The legend that a map carries; None for a raster that carries none.
+
+    Raises:
+        SarcoverError: it is damaged.
+    """
     with rasterio.open(path) as raster:
         text = raster.tags().get(_LEGEND_TAG)
-    return None if text is None else Legend.from_dict(json.loads(text), where=str(path))
+    if text is None:
+        return None
+    try:
+        return Legend.from_dict(json.loads(text), where=str(path))
+    except json.JSONDecodeError as error:
+        raise SarcoverError(f"{path}: its legend (tag {_LEGEND_TAG}) is damaged", got=str(error)) from error
 
 
 def category_names(legend: Legend) -> str:

@@ -16,6 +16,7 @@ from sarcover.mapping.area import to_world
 
 _POINTS = 21  # a side: its line bends in another projection
 _DIGITS = 7  # of a degree: a centimetre
+_ROUNDING = 1e-9  # degrees by which an edge at the antimeridian may miss it
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,10 @@ def footprint(shape: tuple[int, int], transform: Affine, wkt: str | None) -> Foo
         outline = _cap(lat)
         west, east = -180.0, 180.0
     else:
-        lon -= 360 * np.floor((lon.min() + 180) / 360)  # begins in [-180, 180)
+        lon -= 360 * np.floor((lon.min() + 180 + _ROUNDING) / 360)  # begins in [-180, 180)
         outline = shapely.make_valid(shapely.Polygon(np.column_stack((lon, lat))))
         west, east = float(lon.min()), float(lon.max())
-        if east > 180:
+        if east > 180 + _ROUNDING:
             outline = _split(outline)
             west, east = (-180.0, 180.0) if east - west >= 360 else (west, east - 360)
     south, north = outline.bounds[1], outline.bounds[3]

@@ -6,19 +6,14 @@ import logging
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
-from rasterio.windows import Window
 
 from sarcover.bundle import Bundle
-from sarcover.config import Unit
 from sarcover.errors import SarcoverError
-from sarcover.scene import OpticalOnGrid, Scene, open_optical, open_scene
+from sarcover.scene import OpticalOnGrid, Scene, open_optical
 from sarcover.scene.places import Placed
 
 logger = logging.getLogger(__name__)
@@ -38,64 +33,6 @@ class Fitted(NamedTuple):
     offset_db: float
 
 
-@dataclass(frozen=True)
-class MapInput:
-    """A scene on its own grid and, if the model takes one, its optical companion: bands in the model's order.
-
-    `offset_db` is added to the scene: it brings it to the model's radiometry. `optical_paths` are the
-    companion's files.
-    """
-
-    scene: Scene
-    optical: OpticalOnGrid | None
-    offset_db: float = 0.0
-    optical_paths: tuple[Path, ...] = ()
-
-    def read(self, row: int, column: int, height: int, width: int) -> dict[str, NDArray[Any]]:
-        """Part of the scene as the model takes it.
-
-        Returns:
-            sar (C, h, w) float32 dB and valid (h, w) bool; with a companion also optical (C_o, h, w) float32
-            0..1 and optical_valid (h, w) bool.
-        """
-        window = Window(column, row, width, height)
-        part: dict[str, NDArray[Any]] = {}
-        part["sar"], part["valid"] = self.scene.read(window)
-        if self.offset_db:
-            part["sar"] += np.float32(self.offset_db)
-        if self.optical is not None:
-            part["optical"], part["optical_valid"] = self.optical.read(window)
-        return part
-
-
-def map_input(
-    bundle: Bundle,
-    scenes: Paths | Scene,
-    optical: Paths | None,
-    *,
-    unit: Unit | None = None,
-    bands: Sequence[str] | None = None,
-) -> MapInput:
-    """Opens what is to be mapped and checks that the model can map it.
-
-    Args:
-        bundle: the model's description.
-        scenes: the scene, or what `open_scene` opens.
-        optical: the companion, one file or several side by side; None for models that take none, or that
-            map with radar alone as well.
-        unit, bands: see `open_scene`.
-
-    Raises:
-        SarcoverError: a band that the model needs is missing, calibrated and uncalibrated values meet, or
-            the companion is missing, superfluous or elsewhere.
-    """
-    scene = scenes if isinstance(scenes, Scene) else open_scene(_one_or_all(scenes), unit=unit, bands=bands)
-    fitted = fit(bundle, scene)
-    files = [optical] if isinstance(optical, str | Path) else list(optical or ())
-    optical_on_grid = companion(bundle, fitted.scene, fitted.scene.name, files)
-    return MapInput(fitted.scene, optical_on_grid, fitted.offset_db, tuple(map(Path, files)))
-
-
 def fit(bundle: Bundle, scene: Scene) -> Fitted:
     """A scene as the model takes it.
 
@@ -107,15 +44,6 @@ def fit(bundle: Bundle, scene: Scene) -> Fitted:
     _check_unit(bundle, scene)
     _check_no_picture(scene)
     return Fitted(scene, _radiometric_offset(bundle, scene))
-
-
-def _one_or_all(paths: Paths) -> Any:
-    """One path as it is, several as a list: the files of one scene."""
-    if isinstance(paths, str | Path):
-        return paths
-    if not paths:
-        raise SarcoverError("no scene to map", do="name one with --scenes")
-    return paths[0] if len(paths) == 1 else list(paths)
 
 
 def _with_bands_of(bundle: Bundle, scene: Scene) -> Scene:
@@ -158,8 +86,17 @@ def _check_unit(bundle: Bundle, scene: Scene) -> None:
 
 
 def _check_no_picture(scene: Scene) -> None:
-    """Refuses indices into a table of colours; shades of grey may be shown of numbers that mean something."""
+    """Refuses maps, their layers, and indices into a table of colours.
+
+    Shades of grey may be shown of numbers that mean something.
+    """
     for source in scene.sources:
+        if "SARCOVER_VERSION" in source.file.info.tags:
+            raise SarcoverError(
+                f"{source.file.path} was made by sarcover from a scene",
+                expected="radar: backscatter or digital numbers",
+                do="name the scenes themselves, and write maps to a folder of their own",
+            )
         dataset = source.file.dataset()
         if dataset.colorinterp[source.index - 1] != ColorInterp.palette:
             continue

@@ -22,7 +22,7 @@ from sarcover.legend import Legend
 from sarcover.mapping import tiling
 from sarcover.mapping.carry import Carry, FileCarry
 from sarcover.mapping.grid import Bounds, GridRequest
-from sarcover.mapping.inputs import Paths
+from sarcover.mapping.inputs import Fitted, Paths
 from sarcover.mapping.mosaic import Mosaic, open_mosaic
 from sarcover.mapping.stream import Piece, pieces
 from sarcover.models import check_threshold
@@ -76,6 +76,11 @@ class Job:
         """How many window rows above it add to a window row."""
         return -(-self.overlap // (self.rows.patch - self.overlap))
 
+    @cached_property
+    def files(self) -> list[str]:
+        """All files that are read, those that a VRT names, too."""
+        return _all_files(self.mosaic)
+
     def pieces(self, carry: Carry | None = None, first: int = 0) -> Generator[Piece, None, None]:
         """The map's pixels, see `stream.pieces`."""
         return pieces(
@@ -124,7 +129,9 @@ class Job:
             "torch": torch.__version__,
             "runtime": getattr(self.model, "runtime", "torch"),
             "model": f"{type(self.model).__name__} {self.sha256}",
-            "scenes": [file_state(path) for path in _all_files(self.mosaic)],
+            "legend": self.legend.to_dict(),
+            "scenes": [file_state(path) for path in self.files],
+            "numbers": [_numbers(fitted) for fitted in self.mosaic.scenes],
             "grid": [*place.shape, "" if place.crs is None else place.crs.to_wkt(), *place.transform[:6]],
             "windows": [self.rows.patch, self.overlap, self.batch],
             "device": self.device.type,
@@ -212,15 +219,23 @@ def _bytes_of_rows(scene: Scene, rows: int) -> int:
 
 
 def _all_files(mosaic: Mosaic) -> list[str]:
-    """All files that are read, those that a VRT names, too."""
+    """All files that are read, those that a VRT names, too; of an archive none that every process unpacks."""
+    scenes = [fitted.scene for fitted in mosaic.scenes]
     inside = [
         name
-        for fitted in mosaic.scenes
-        if fitted.scene.keep is None  # else they are unpacked anew by every process
-        for source in fitted.scene.sources
+        for scene in scenes
+        if scene.keep is None
+        for source in scene.sources
         for name in source.file.dataset().files
     ]
-    return list(dict.fromkeys([*map(str, mosaic.files), *inside]))
+    unpacked = {scene.mask.path for scene in scenes if scene.keep is not None and scene.mask is not None}
+    return list(dict.fromkeys([*(str(path) for path in mosaic.files if path not in unpacked), *inside]))
+
+
+def _numbers(fitted: Fitted) -> list[Any]:
+    """What a scene's numbers are taken for: an opened scene may be told otherwise than its files say."""
+    scene = fitted.scene
+    return [list(scene.bands), scene.unit, scene.calibration_db, fitted.offset_db]
 
 
 def file_state(path: str) -> list[str | int]:

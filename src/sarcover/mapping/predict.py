@@ -55,6 +55,9 @@ def map_with(settings: MapSettings) -> MapResult | FleetResult:
 
     if is_fleet(settings):
         return map_fleet(settings)
+    for name in _OF_A_FLEET:
+        if getattr(settings, name) != getattr(MapSettings, name):
+            raise SarcoverError(f"--{name} is for a map of many tiles", do="add --tile, --tiles or --engine")
     given = {name: value for name, value in vars(settings).items() if name not in _OF_A_FLEET}
     model, scenes, out, runtime = (given.pop(name) for name in ("model", "scenes", "out", "runtime"))
     layers = _layers(settings.confidence, settings.layers)
@@ -186,6 +189,7 @@ def map_scene(
     )
     for path, what in job.mosaic.files.items():
         _spare(outputs.files, [path], what)
+    _spare(outputs.files, [Path(file) for file in job.files], "a file that the scene is read from")
     if not job.mosaic.covered:
         return _uncovered(out, job, time.perf_counter() - began)
     count = _Count()

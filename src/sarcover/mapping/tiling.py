@@ -166,14 +166,6 @@ def lattice(first: int, length: int, patch: int, overlap: int, kind: Blend = "ha
     )
 
 
-def axis_weights(
-    length: int, patch: int, overlap: int, kind: Blend = "hann", margin: int = 0
-) -> tuple[NDArray[np.int64], Weights]:
-    """`axis` as plain arrays: starts (n,) and weights (n, patch), which sum to 1 at every pixel."""
-    along = axis(length, patch, overlap, kind, margin)
-    return np.array(along.starts, dtype=np.int64), along.weights
-
-
 def _starts(length: int, patch: int, overlap: int) -> list[int]:
     _check(length, patch, overlap)
     step = patch - overlap

@@ -33,6 +33,7 @@ _BLOCK = 256  # side of what is resampled at a time, in samples: bounds memory
 _MOST_SAMPLES = 16  # along a pixel's side
 _COINCIDE = 0.01  # pixels by which the corners of grids whose pixels coincide may miss each other
 _AROUND = 4  # pixels around a scene's box: its sides are bent a little between the points that are projected
+_WITHIN = -0.5  # where pixels coincide no rounding of the box makes a neighbour's pixel one of the scene's
 
 
 class SceneOnGrid:
@@ -63,7 +64,7 @@ class SceneOnGrid:
         self._samples = samples
         fine = place.transform * Affine.scale(1 / samples)
         self._fine = Placement(place.crs, fine, (place.shape[0] * samples, place.shape[1] * samples))
-        self._extent = _extent(ground or scene, place)
+        self._extent = _extent(ground or scene, place, _AROUND if self._aligned is None else _WITHIN)
 
     def reaches(self, row: int, column: int, height: int, width: int) -> bool:
         """Whether the scene's bounding box touches a window of the grid."""
@@ -298,8 +299,8 @@ def _steps(rows: NDArray[Any], columns: NDArray[Any]) -> tuple[float, float]:
     return down, math.hypot(rows[0, 1] - rows[0, 0], columns[0, 1] - columns[0, 0])
 
 
-def _extent(scene: Scene | GcpPlacement, place: Place) -> tuple[float, float, float, float]:
-    """Top, left, bottom and right of a box around the scene on the map, pixels."""
+def _extent(scene: Scene | GcpPlacement, place: Place, around: float) -> tuple[float, float, float, float]:
+    """Top, left, bottom and right of the scene's box on the map, wider by so many pixels on all sides."""
     try:
         bounds: Bounds = (
             scene.bounds_in(place.crs) if isinstance(scene, GcpPlacement) else bounds_in(scene, place.crs)
@@ -309,7 +310,7 @@ def _extent(scene: Scene | GcpPlacement, place: Place) -> tuple[float, float, fl
     left, bottom, right, top = bounds
     corners = [~place.transform * corner for corner in product((left, right), (bottom, top))]
     columns, rows = zip(*corners, strict=True)
-    return min(rows) - _AROUND, min(columns) - _AROUND, max(rows) + _AROUND, max(columns) + _AROUND
+    return min(rows) - around, min(columns) - around, max(rows) + around, max(columns) + around
 
 
 def _blocks(height: int, width: int, side: int) -> Iterator[tuple[slice, slice]]:

@@ -9,9 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import Transformer
+from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 from rasterio.windows import Window
 from scipy.ndimage import map_coordinates
+
+from sarcover.errors import SarcoverError
 
 Positions = tuple[NDArray[Any], NDArray[Any]]  # rows and columns, float64 (h, w)
 
@@ -213,4 +216,11 @@ def _between(
 
 @lru_cache(maxsize=64)
 def _transformer(source: str, target: str) -> Transformer:
-    return Transformer.from_crs(source, target, always_xy=True)
+    try:
+        return Transformer.from_crs(source, target, always_xy=True)
+    except ProjError as error:
+        names = [CRS.from_wkt(each).name for each in (source, target)]
+        raise SarcoverError(
+            f"the coordinate system {names[0]} cannot be brought to {names[1]}",
+            do="give the file its true coordinate system (gdal_edit -a_srs); a local one is nowhere on earth",
+        ) from error

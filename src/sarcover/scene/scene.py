@@ -284,7 +284,19 @@ class Scene:
         return self.incidence_layer.read(window)
 
 
-def unmarked_among(scenes: Sequence[Scene], kinds: Sequence[MaskKind], most: int = 5) -> list[str]:
+class Marked(Protocol):
+    """A scene, or what is known of one."""
+
+    @property
+    def name(self) -> str:
+        """Short name."""
+
+    @property
+    def can_leave_out(self) -> tuple[MaskKind, ...]:
+        """What its mask marks."""
+
+
+def unmarked_among(scenes: Sequence[Marked], kinds: Sequence[MaskKind], most: int = 5) -> list[str]:
     """Warnings about scenes that do not mark what is to be left out, one for each kind.
 
     Raises:

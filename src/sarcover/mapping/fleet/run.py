@@ -37,6 +37,7 @@ from sarcover.mapping.fleet.unit import Order, Unit, checksum
 from sarcover.mapping.outputs import Outputs
 from sarcover.progress import progress
 from sarcover.scene.places import read_crs
+from sarcover.scene.scene import unmarked_among
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,8 @@ def map_fleet(settings: MapSettings) -> FleetResult:
     _check(settings)
     bundle = read_bundle(find_bundle(settings.model))
     found, problems = scenes(settings.scenes, bundle, settings.unit, settings.bands)
+    for warning in unmarked_among(found, settings.leave_out):
+        logger.warning("%s", warning)
     optical = companions(settings.optical)
     lattice = _lattice(settings, found)
     plan = _plan(settings, bundle, lattice, found, optical, problems)
@@ -155,8 +158,9 @@ def _lattice(settings: MapSettings, found: Sequence[Source]) -> Lattice:
             got="scenes with other pixels than that" if settings.resolution is None else f"{size:g}",
             do="add --resolution",
         )
-    authority = crs.to_authority()
-    return Lattice(":".join(authority) if authority else crs.to_wkt(), size)
+    code = ":".join(crs.to_authority() or ())
+    # GDAL also names a code that is merely like it: on that lattice no scene would be read straight.
+    return Lattice(code if code and CRS.from_user_input(code) == crs else crs.to_wkt(), size)
 
 
 def _pixel_size(source: Source, crs: Any) -> float | None:

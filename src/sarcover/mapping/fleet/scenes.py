@@ -15,7 +15,7 @@ from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from sarcover.bundle import Bundle
-from sarcover.config import Unit
+from sarcover.config import MaskKind, Unit
 from sarcover.errors import SarcoverError
 from sarcover.mapping.area import to_world
 from sarcover.mapping.catalog import Found, find
@@ -41,12 +41,14 @@ class Source:
         name: for people.
         place: its grid.
         state: names, sizes and times of change of its files.
+        can_leave_out: what its mask marks.
     """
 
     found: Found
     name: str
     place: Place
     state: tuple[tuple[str | int, ...], ...]
+    can_leave_out: tuple[MaskKind, ...] = ()
 
 
 def absolute(path: str | Path) -> str:
@@ -65,12 +67,13 @@ def scenes(
     Raises:
         SarcoverError: not one can, or there is none.
     """
-    found = [_absolute(each) for each in find(paths)] if paths else []
+    failed: list[str] = []
+    found = [_absolute(each) for each in find(paths, failed)] if paths else []
 
     def look(each: Found) -> Source:
         return _source(each, fit(bundle, each.open(unit, bands)).scene)
 
-    return _all_of(found, look)
+    return _all_of(found, look, failed)
 
 
 def companions(paths: Sequence[str]) -> list[Source]:
@@ -114,9 +117,11 @@ def outlines(sources: Sequence[Source], lattice: Lattice) -> tuple[list[Source],
     return good, shapes, problems
 
 
-def _all_of(found: Sequence[Found], look: Callable[[Found], Source]) -> tuple[list[Source], list[str]]:
+def _all_of(
+    found: Sequence[Found], look: Callable[[Found], Source], failed: list[str]
+) -> tuple[list[Source], list[str]]:
     if not found:
-        raise SarcoverError("no scene to map", do="name some with --scenes")
+        raise SarcoverError("no scene to map", got="; ".join(failed), do="name some with --scenes")
 
     def attempt(each: Found) -> Source | SarcoverError:
         try:
@@ -130,7 +135,7 @@ def _all_of(found: Sequence[Found], look: Callable[[Found], Source]) -> tuple[li
     bad = [each for each in looked if isinstance(each, SarcoverError)]
     if not good:
         raise bad[0]
-    return good, [str(error) for error in bad]
+    return good, failed + [str(error) for error in bad]
 
 
 def _source(found: Found, scene: Scene) -> Source:
@@ -139,10 +144,14 @@ def _source(found: Found, scene: Scene) -> Source:
             f"{scene.name} has no coordinate system: it is no part of a map of many scenes",
             do="map it alone, or georeference it (gdal_translate -a_srs)",
         )
-    inside = [] if scene.keep is not None else [n for s in scene.sources for n in s.file.dataset().files]
+    inside = []
+    if scene.keep is None:  # else every process unpacks them anew
+        inside = [name for source in scene.sources for name in source.file.dataset().files]
+        inside += [] if scene.mask is None else [str(scene.mask.path)]
     files = dict.fromkeys([*map(str, found.paths), *inside])
     place = north_up(Place(scene.shape, scene.crs, scene.transform))
-    return Source(found, scene.name, place, tuple(tuple(file_state(file)) for file in files))
+    state = tuple(tuple(file_state(file)) for file in files)
+    return Source(found, scene.name, place, state, scene.can_leave_out)
 
 
 def _absolute(found: Found) -> Found:

@@ -157,10 +157,15 @@ def make(order: Order, unit: Unit) -> dict[str, Any]:
 def _map(order: Order, unit: Unit, out: Path) -> MapResult:
     settings = dict(order.settings)
     unit_of_scenes, bands = settings.pop("unit"), settings.pop("bands")
+    scenes = [found.open(unit_of_scenes, bands) for found in unit.scenes]
+    # What no scene of the map marks is refused before; here it may be that only other tiles' scenes do.
+    marked = {kind for scene in scenes for kind in scene.can_leave_out}
+    leave_out = tuple(kind for kind in settings.pop("leave_out") if kind in marked)
     return map_scene(
         _model(order),
-        [found.open(unit_of_scenes, bands) for found in unit.scenes],
+        scenes,
         out,
+        leave_out=leave_out,
         optical=unit.optical or None,
         crs=order.lattice.crs,
         resolution=order.lattice.resolution,

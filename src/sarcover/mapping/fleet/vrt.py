@@ -44,7 +44,8 @@ def write_vrt(
     pieces = list(pieces)
     place = lattice.place(box)
     root = Element("VRTDataset", rasterXSize=str(box.width), rasterYSize=str(box.height))
-    SubElement(root, "SRS", dataAxisToSRSAxisMapping="1,2").text = place.crs.to_wkt() if place.crs else ""
+    # Without a mapping of axes GDAL takes x first, as the geotransform has it, whatever the system's order.
+    SubElement(root, "SRS").text = place.crs.to_wkt() if place.crs else ""
     SubElement(root, "GeoTransform").text = ", ".join(repr(each) for each in place.transform.to_gdal())
     _metadata(root, look.tags)
     for number, description in enumerate(look.descriptions, 1):
