@@ -43,9 +43,10 @@ class Alos2Refined(Segmenter):
         replaced   emb 128 @ 4, s1 256 @ 8, s2 512 @ 16, s4 1024 @ 32     each at its own resolution
 
     The paper says that the post-embedding map is included explicitly, together with early stage features,
-    and that the use of Swin features is adjusted, but not how: both lists are readings of it. The default is
-    the one that only adds, so that the switch shows what the map is worth; replaced gives up s3 at 1/16, the
-    output of three quarters of the blocks.
+    and that the use of Swin features is adjusted, but not how: both lists are readings of it. Measured (tiny,
+    simulated landscape, one seed, docs/measured.md): mIoU .360 on validation and .343 on test with extended,
+    .353 and .339 with replaced. The default is the better one, which also only adds, so that the switch shows
+    what the map is worth; replaced gives up s3 at 1/16, the output of three quarters of the blocks.
 
     But for its norm the embedding is linear in the pixels, so its map carries their speckle undiminished. It
     is projected like every lateral map (1x1, BatchNorm, GELU, dropout), added to what comes from above, and
