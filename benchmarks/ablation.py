@@ -23,7 +23,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -31,7 +31,14 @@ from ablation_pictures import curves, panels, triptych
 from model_costs import timed_finetune
 from pretraining_gain import PATCH, encoder_of, stores_of
 from rows import once, signed, spread, told
-from sarcover.config import EvaluateSettings, FinetuneSettings, MapSettings, PrepareSettings
+from sarcover.config import (
+    Augmentation,
+    EvaluateSettings,
+    FinetuneSettings,
+    MapSettings,
+    PrepareSettings,
+    Turns,
+)
 from sarcover.mapping import map_with
 from sarcover.metrics import difference, read_blocks
 from sarcover.metrics.blocks import blocks_path
@@ -305,8 +312,8 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--clip", type=float, default=1.0, help="largest gradient norm; 0 is off")
     flags.add_argument("--ema", type=float, default=0.99)
     flags.add_argument("--keep", default="best", choices=("best", "last"))
-    flags.add_argument("--turns", default="all", choices=("all", "passes", "look"))
-    flags.add_argument("--tta", default="none", choices=("none", "look", "flips", "dihedral"))
+    flags.add_argument("--turns", default="all", choices=get_args(Turns))
+    flags.add_argument("--tta", default="none", choices=get_args(Augmentation))
     flags.add_argument("--fraction", type=float, default=1.0, help="share of the training patches")
     flags.add_argument("--validations", type=int, default=6)
     flags.add_argument("--device", default="cpu")

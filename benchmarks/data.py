@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -39,6 +38,7 @@ from numpy.typing import NDArray
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
+from sarcover.ahead import processors
 from sarcover.memory import keep_freed_memory
 
 PARTS = ("read", "store", "anchors", "extract")
@@ -396,7 +396,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--tiles", type=int, default=8)
     options.add_argument("--anchors", type=int, default=1_000_000)
     options.add_argument("--scene", type=int, default=8192, help="side of the scenes of extract")
-    options.add_argument("--workers", type=int, nargs="+", default=[1, len(os.sched_getaffinity(0))])
+    options.add_argument("--workers", type=int, nargs="+", default=[1, processors()])
     options.add_argument("--where", type=Path, help="folder for the files; default: a temporary one")
     options.add_argument("--once", choices=ONCE, help=argparse.SUPPRESS)
     options.add_argument("--folder", type=Path, help=argparse.SUPPRESS)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sarcover.config import Turns
+from sarcover.models import augmented
 from sarcover.training.seeds import Draw, derive
 
 ORIENTATIONS = 8
@@ -38,8 +39,7 @@ def draw_orientations(seed: int, step: int, count: int, turns: Turns = "all") ->
 
 def orient(pixels: Tensor, orientation: int) -> Tensor:
     """Turns the last two axes by `orientation % 4` quarter turns, then mirrors them if it is >= 4."""
-    turned = pixels.rot90(orientation % 4, (-2, -1))
-    return turned.flip(-1) if orientation >= 4 else turned
+    return augmented.orient(pixels, orientation % 4, orientation >= 4)
 
 
 def augment(batch: Mapping[str, Tensor], orientations: Iterable[int]) -> dict[str, Tensor]:
